@@ -1,0 +1,37 @@
+/** Names that users, other programs and the kernel see: the one place where they are written down. */
+
+export const API_GROUP = 'raven.openyurt.io';
+
+/** Node label: member of the region of that name. */
+export const GATEWAY_LABEL = 'raven.openyurt.io/gateway';
+/** Gateway annotation: comma-separated source CIDRs that the region carries besides its pod CIDRs. */
+export const EXTRA_CIDRS_ANNOTATION = 'raven.openyurt.io/extra-allowed-source-cidrs';
+
+export const DEFAULT_TUNNEL_PORT = 4500;
+export const DEFAULT_PROXY_PORT = 10262;
+
+/** Names and numbers in the kernel. */
+export const VXLAN_DEVICE = 'raven0';
+export const VXLAN_ID = 200;
+export const VXLAN_PORT = 4472;
+/** Every tunnel device's name starts so. */
+export const TUNNEL_DEVICE_PREFIX = 'rvn-';
+/** The TUN device of the user-space IPsec data path. */
+export const USER_TUNNEL_DEVICE = 'rvn-ipsec';
+/** Interface group of all tunnel devices; nft and rules match it (`ip-link(8)` group). */
+export const TUNNEL_GROUP = 9027;
+/** Routes to other regions. */
+export const TABLE_TO_REGIONS = 9027;
+/** Routes to nodes of the own region, for packets that come out of a tunnel. */
+export const TABLE_FROM_REGIONS = 9028;
+export const RULE_PREF_TO_REGIONS = 100;
+export const RULE_PREF_FROM_REGIONS = 101;
+/** Mark bit of packets that came out of a tunnel; the other 31 bits are never touched. */
+export const FROM_TUNNEL_MARK = 0x40;
+/** Route and nexthop origin (`ip-route(8)` protocol): tells our objects from everybody else's. */
+export const ROUTE_PROTOCOL = 187;
+/** Next-hop ids FIRST..FIRST+65535 are ours. */
+export const NEXTHOP_ID_FIRST = 0x52560000;
+export const NFT_TABLE = 'raven';
+/** UDP port of the agent's echo responder on the overlay address. */
+export const PROBE_PORT = 4473;
