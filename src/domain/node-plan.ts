@@ -14,6 +14,8 @@ export interface NodePlan {
   readonly nft: NftTable | undefined;
   readonly sysctls: readonly Sysctl[];
   readonly tunnels: TunnelPlan | undefined;
+  /** How other regions are reached, by region; empty on ordinary nodes. */
+  readonly paths: readonly PathPlan[];
   /** What could not be planned, or stands in the way; shown as conditions. */
   readonly findings: readonly Finding[];
 }
@@ -154,6 +156,17 @@ export interface Tunnel {
   /** Traffic selectors: what this side may send from and receive for. */
   readonly localTs: readonly Cidr[];
   readonly remoteTs: readonly Cidr[];
+}
+
+/** The way to one other region. */
+export interface PathPlan {
+  readonly gateway: string;
+  /** Gateway node at the far end. */
+  readonly peer: string;
+  /** Gateway node that relays; absent on a direct path. */
+  readonly via?: string;
+  /** Where the far agent answers probes. */
+  readonly overlayIp?: Ip;
 }
 
 /** A fact that an operator should know; ends as a condition. */

@@ -16,7 +16,8 @@ export function createCoalescer(task: () => Promise<void>, onError: (error: unkn
   let stopped = false;
 
   async function run(): Promise<void> {
-    if (running !== undefined) await running;
+    // Also when nothing runs: the caller must have stored this promise in `next` before it is cleared below.
+    await running;
     if (quietMs > 0) await new Promise((resolve) => setTimeout(resolve, quietMs));
     next = undefined;
     if (stopped) return;

@@ -1,0 +1,195 @@
+import type { Gateway } from '../api/gateway.ts';
+import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
+import type { LocalFacts } from '../domain/facts.ts';
+import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
+import type { NodePlan } from '../domain/node-plan.ts';
+import type { LinkHealth } from '../domain/paths.ts';
+import { plan } from '../domain/plan.ts';
+import { describeEndpoint } from '../domain/report.ts';
+import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
+import type { Exec } from '../drivers/exec/exec.ts';
+import { observeFacts } from '../drivers/facts/local-facts.ts';
+import type { TunnelDriver, TunnelState } from '../drivers/ipsec/tunnel-driver.ts';
+import type { Kernel } from '../drivers/kernel.ts';
+import type { Clock } from '../lib/clock.ts';
+import { type Coalescer, createCoalescer } from '../lib/coalesce.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { ConflictError, type ClusterStore } from '../store/cluster-store.ts';
+import type { Prober } from './prober.ts';
+
+export interface AgentParts {
+  readonly node: string;
+  readonly store: ClusterStore;
+  readonly exec: Exec;
+  readonly kernel: Kernel;
+  readonly tunnels: TunnelDriver;
+  /** Why `tunnels` uses the data path that it uses. */
+  readonly dataPathReason: string;
+  readonly prober: Prober;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface Agent {
+  /** Begins to watch and to work. */
+  start(): void;
+  /** Someone changed our objects, or the machine's links: look at once. */
+  touched(): void;
+  /** Stops working and leaves everything as it is: packets go on. */
+  stop(): Promise<void>;
+}
+
+/** How often the kernel is compared with the plan although nothing seems to have happened. */
+const RESYNC_MS = 10_000;
+/** After a failed write: soon, since a device may be about to appear. */
+const RETRY_MS = 1_000;
+/** Collects the changes of one burst. */
+const QUIET_MS = 15;
+/** Long enough for the other side's calls, with retransmissions, to have failed. */
+const STUCK_MS = 15_000;
+
+/** The loop of one node: observe, plan, set. See `docs/architecture.md`. */
+export function createAgent(parts: AgentParts): Agent {
+  const { node, store, exec, kernel, tunnels, dataPathReason, prober, clock, log } = parts;
+  const gateways = new Map<string, Gateway>();
+  const endpoints = new Map<string, TunnelEndpoint>();
+  const synced = new Set<string>();
+  const logged = new Set<string>();
+  let facts: Omit<LocalFacts, 'dataPath'> | undefined;
+  let current: { readonly plan: NodePlan; readonly text: string } | undefined;
+  let lookAtKernel = true;
+  let vpnStarted = false;
+  let vpnCleaned = false;
+  let cancelTimer = (): void => undefined;
+  let stopped = false;
+  const ticks: Coalescer = createCoalescer(tick, (error) => {
+    log.error({ error: messageOf(error) }, 'tick failed');
+    schedule(RETRY_MS);
+  }, QUIET_MS);
+
+  async function tick(): Promise<void> {
+    if (synced.size < 2 || stopped) return;
+    const full = lookAtKernel;
+    lookAtKernel = false;
+    const snapshot = buildSnapshot([...gateways.values()], [...endpoints.values()]);
+    if (full || facts === undefined) facts = await observeFacts(exec, ownAddresses(snapshot));
+    const local: LocalFacts = { ...facts, dataPath: tunnels.dataPath };
+    const states = vpnStarted ? await tunnels.list() : [];
+    const next = plan({ node, snapshot, facts: local, health: healthOf(states) });
+    logFindings(next);
+    // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down.
+    if (next.findings.some(({ reason }) => reason === 'NodeAddressMissing')) return schedule(RETRY_MS);
+    await startVpn(next);
+    const failed = await setKernel(next, full);
+    await setTunnels(next);
+    prober.set({ address: local.hostSource, peers: next.paths });
+    await publish(snapshot, next, local);
+    schedule(failed ? RETRY_MS : RESYNC_MS);
+  }
+
+  function ownAddresses(snapshot: Snapshot): Parameters<typeof observeFacts>[1] {
+    const self = regionOfNode(snapshot, node)?.nodes.find(({ name }) => name === node);
+    return { nodeIp: self?.privateIp, subnets: self?.subnets ?? [] };
+  }
+
+  function healthOf(states: readonly TunnelState[]): ReadonlyMap<string, LinkHealth> {
+    const now = clock.now();
+    return new Map(states.map(({ peer, state, sinceMs }) => [peer, { up: state === 'up', stuck: state !== 'up' && now - sinceMs > STUCK_MS }]));
+  }
+
+  function logFindings({ findings, role }: NodePlan): void {
+    if (role !== current?.plan.role) log.info({ role }, 'role');
+    for (const finding of findings) {
+      const key = JSON.stringify(finding);
+      if (!logged.has(key)) log.warn(finding, finding.message);
+    }
+    logged.clear();
+    for (const finding of findings) logged.add(JSON.stringify(finding));
+  }
+
+  /** The user-space VPN makes the device that routes point to, so it comes first. */
+  async function startVpn(next: NodePlan): Promise<void> {
+    if (next.tunnels === undefined || vpnStarted) return;
+    tunnels.prepare(next.tunnels);
+    await tunnels.start();
+    vpnStarted = true;
+    vpnCleaned = false;
+  }
+
+  /** @returns whether something could not be written */
+  async function setKernel(next: NodePlan, full: boolean): Promise<boolean> {
+    const text = JSON.stringify({ ...next, tunnels: undefined, findings: undefined, paths: undefined });
+    if (!full && text === current?.text) return false;
+    const changes = diffKernel(await kernel.observe(), next);
+    if (changes.length > 0) log.info({ changes: changes.map(formatChange) }, 'setting');
+    const { failed } = await kernel.apply(changes);
+    for (const { change, error } of failed) log.error({ change: formatChange(change), error }, 'could not set');
+    current = failed.length === 0 ? { plan: next, text } : undefined;
+    return failed.length > 0;
+  }
+
+  async function setTunnels(next: NodePlan): Promise<void> {
+    if (next.tunnels !== undefined) return tunnels.set(next.tunnels);
+    if (vpnCleaned) return;
+    // No gateway (any more): its daemon may still run, also from before our start.
+    await tunnels.cleanup();
+    vpnStarted = false;
+    vpnCleaned = true;
+  }
+
+  async function publish(snapshot: Snapshot, next: NodePlan, local: LocalFacts): Promise<void> {
+    const previous = endpoints.get(node);
+    const states = vpnStarted ? await tunnels.list() : [];
+    const report = describeEndpoint({
+      node, snapshot, plan: next, facts: local, dataPathReason, tunnels: states, rtts: prober.rtts(), previous, nowMs: clock.now(),
+    });
+    try {
+      if (report === undefined) {
+        if (previous !== undefined) await store.remove('TunnelEndpoint', node);
+        return;
+      }
+      const applied = await store.apply('TunnelEndpoint', report);
+      await store.updateStatus('TunnelEndpoint', { ...report, metadata: applied.metadata });
+    } catch (error) {
+      // Someone else wrote: the watch brings the new version, and with it the next tick.
+      if (!(error instanceof ConflictError)) log.warn({ error: messageOf(error) }, 'could not publish the TunnelEndpoint');
+    }
+  }
+
+  function schedule(delayMs: number): void {
+    cancelTimer();
+    if (!stopped) cancelTimer = clock.after(delayMs, touched);
+  }
+
+  function touched(): void {
+    lookAtKernel = true;
+    void ticks.request();
+  }
+
+  function start(): void {
+    store.watch('Gateway', follow(gateways, 'Gateway'));
+    store.watch('TunnelEndpoint', follow(endpoints, 'TunnelEndpoint'));
+    tunnels.onChange(touched);
+    prober.onChange(() => void ticks.request());
+  }
+
+  function follow<T extends { metadata: { name: string } }>(cache: Map<string, T>, kind: string) {
+    return (event: { type: 'set'; object: T } | { type: 'delete'; name: string } | { type: 'synced' }): void => {
+      if (event.type === 'set') cache.set(event.object.metadata.name, event.object);
+      else if (event.type === 'delete') cache.delete(event.name);
+      else synced.add(kind);
+      void ticks.request();
+    };
+  }
+
+  async function stop(): Promise<void> {
+    stopped = true;
+    cancelTimer();
+    await ticks.stop();
+    await prober.close();
+    await tunnels.close();
+  }
+
+  return { start, touched, stop };
+}

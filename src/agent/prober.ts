@@ -1,0 +1,83 @@
+import { PROBE_PORT } from '../api/names.ts';
+import type { PathPlan } from '../domain/node-plan.ts';
+import type { Echo } from '../drivers/probe/echo.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Ip } from '../net/ip.ts';
+
+/** Measures the way to every peer, and answers the peers' measurements. */
+export interface Prober {
+  /** What to measure and on which address to answer. Cheap when nothing changed. */
+  set(target: { address: Ip | undefined; peers: readonly PathPlan[] }): void;
+  /** Smoothed round trip per peer in milliseconds; peers that did not answer lately are missing. */
+  rtts(): ReadonlyMap<string, number>;
+  /** Called after each round of measurements. */
+  onChange(listener: () => void): void;
+  close(): Promise<void>;
+}
+
+const INTERVAL_MS = 10_000;
+/** While a peer does not answer: it may come up at any moment. */
+const UNANSWERED_INTERVAL_MS = 2_000;
+const TIMEOUT_MS = 2_000;
+/** Weight of the newest measurement (RFC 6298 §2 uses the same). */
+const ALPHA = 1 / 8;
+
+export function createProber(openEcho: (address: string, port: number) => Promise<Echo>, log: Logger): Prober {
+  const rtts = new Map<string, number>();
+  const listeners: (() => void)[] = [];
+  let peers: readonly PathPlan[] = [];
+  let known = '';
+  let echo: Echo | undefined;
+  let opening: Promise<void> = Promise.resolve();
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+
+  async function reopen(address: Ip | undefined): Promise<void> {
+    if (echo?.address === address) return;
+    await echo?.close();
+    echo = undefined;
+    if (address === undefined || closed) return;
+    try {
+      echo = await openEcho(address, PROBE_PORT);
+    } catch (error) {
+      log.warn({ address, port: PROBE_PORT, error: messageOf(error) }, 'cannot answer probes');
+    }
+  }
+
+  async function measureAll(): Promise<void> {
+    await Promise.all(peers.map(measure));
+    for (const listener of listeners) listener();
+    if (closed) return;
+    clearTimeout(timer);
+    const answered = peers.every(({ peer }) => rtts.has(peer));
+    timer = setTimeout(() => void measureAll(), answered ? INTERVAL_MS : UNANSWERED_INTERVAL_MS);
+  }
+
+  async function measure({ peer, overlayIp }: PathPlan): Promise<void> {
+    if (overlayIp === undefined || echo === undefined) return;
+    const rttMs = await echo.measure(overlayIp, TIMEOUT_MS);
+    const before = rtts.get(peer);
+    if (rttMs === undefined) rtts.delete(peer);
+    else rtts.set(peer, before === undefined ? rttMs : before + ALPHA * (rttMs - before));
+  }
+
+  return {
+    set: (target) => {
+      const text = JSON.stringify(target);
+      if (text === known || closed) return;
+      known = text;
+      peers = target.peers;
+      opening = opening.then(() => reopen(target.address)).then(measureAll);
+    },
+    rtts: () => rtts,
+    onChange: (listener) => void listeners.push(listener),
+    close: async () => {
+      closed = true;
+      clearTimeout(timer);
+      await opening;
+      clearTimeout(timer);
+      await echo?.close();
+    },
+  };
+}

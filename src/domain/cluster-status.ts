@@ -1,0 +1,79 @@
+import type { Gateway } from '../api/gateway.ts';
+import type { Condition } from '../api/meta.ts';
+import type { TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
+import { compareText } from '../lib/diff.ts';
+
+/** What `raven status -o json` prints. */
+export interface ClusterStatus {
+  readonly version: 1;
+  /** Every region has an active gateway and every tunnel is up. */
+  readonly ok: boolean;
+  readonly gateways: readonly GatewayLine[];
+  readonly tunnels: readonly TunnelLine[];
+  /** Conditions that are not as they should be, of Gateways and TunnelEndpoints. */
+  readonly warnings: readonly { readonly object: string; readonly reason: string; readonly message: string }[];
+}
+
+export interface GatewayLine {
+  readonly name: string;
+  readonly active: readonly string[];
+  readonly standby: readonly string[];
+  readonly nodes: number;
+  readonly subnets: readonly string[];
+  readonly dataPath?: string;
+  readonly addresses: readonly string[];
+  readonly peersUp: number;
+  readonly peersTotal: number;
+}
+
+export interface TunnelLine extends TunnelLink {
+  readonly from: string;
+  readonly fromGateway: string;
+}
+
+/** Sums up what is stored. Pure; in order of name. */
+export function clusterStatus(gateways: readonly Gateway[], endpoints: readonly TunnelEndpoint[]): ClusterStatus {
+  const byNode = new Map(endpoints.map((each) => [each.metadata.name, each]));
+  const lines = gateways.map((gateway) => gatewayLine(gateway, byNode)).toSorted((a, b) => compareText(a.name, b.name));
+  const tunnels = lines.flatMap(({ name, active }) =>
+    active.flatMap((from) => (byNode.get(from)?.status?.links ?? []).map((link) => ({ from, fromGateway: name, ...link }))),
+  );
+  const reported = lines.every(({ active }) => active.every((node) => byNode.has(node)));
+  return {
+    version: 1,
+    ok: reported && lines.every(({ active }) => active.length > 0) && tunnels.every(({ state }) => state === 'Up'),
+    gateways: lines,
+    tunnels,
+    warnings: [
+      ...gateways.flatMap((each) => warningsOf(`gateway/${each.metadata.name}`, each.status?.conditions ?? [])),
+      ...lines.flatMap(({ active }) => active).flatMap((node) => warningsOf(`tunnelendpoint/${node}`, byNode.get(node)?.status?.conditions ?? [])),
+    ],
+  };
+}
+
+function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<string, TunnelEndpoint>): GatewayLine {
+  const active = (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel').map(({ nodeName }) => nodeName);
+  const reports = active.flatMap((node) => byNode.get(node) ?? []);
+  const links = reports.flatMap((report) => report.status?.links ?? []);
+  const dataPath = reports[0]?.spec.dataPath;
+  return {
+    name: metadata.name,
+    active,
+    standby: spec.endpoints.filter(({ type, nodeName }) => type === 'tunnel' && !active.includes(nodeName)).map(({ nodeName }) => nodeName),
+    nodes: status?.nodes.length ?? 0,
+    subnets: (status?.nodes ?? []).flatMap(({ subnets }) => subnets),
+    ...(dataPath !== undefined && { dataPath }),
+    addresses: reports.flatMap(({ spec: { addresses } }) => addresses.map(({ ip, port }) => `${ip}:${port}`)),
+    peersUp: links.filter(({ state }) => state === 'Up').length,
+    peersTotal: links.length,
+  };
+}
+
+/** `KernelDataPath` False is a fact, not a fault. */
+const INFORMATIVE = new Set(['KernelDataPath']);
+
+function warningsOf(object: string, conditions: readonly Condition[]): ClusterStatus['warnings'] {
+  return conditions
+    .filter(({ type, status }) => status === 'False' && !INFORMATIVE.has(type))
+    .map(({ reason, message }) => ({ object, reason, message }));
+}

@@ -1,0 +1,92 @@
+import { TUNNEL_GROUP, USER_TUNNEL_DEVICE } from '../api/names.ts';
+import { type Cidr, mergeCidrs } from '../net/cidr.ts';
+import { espMtu } from '../net/mtu.ts';
+import { assignIds, peerDevice } from './device.ts';
+import type { DataPath, LinkPlan, Tunnel, TunnelPlan } from './node-plan.ts';
+import type { Underlay } from './facts.ts';
+import { type Association, type Paths, relayOf } from './paths.ts';
+import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
+
+const ANY = ['0.0.0.0/0', '::/0'] as readonly string[] as readonly Cidr[];
+
+/** XFRM interface ids: any non-zero 32 bits; ours start here so that they are recognised in `ip xfrm state`. */
+const IF_ID_FIRST = 0x52000000;
+const IF_IDS = 0x1000000;
+
+/** charon reads whole packets from its TUN into a buffer of this size and no larger (strongSwan, TUN_DEFAULT_MTU). */
+export const USER_TUNNEL_MTU_MAX_BYTES = 1400;
+
+export interface TunnelView {
+  readonly region: Region;
+  readonly self: GatewayNode;
+  readonly snapshot: Snapshot;
+  readonly paths: Paths;
+  readonly underlay: Underlay;
+  readonly dataPath: DataPath;
+}
+
+export interface TunnelRoutes {
+  readonly plan: TunnelPlan;
+  readonly links: readonly LinkPlan[];
+  /** Device per remote region; the MTU stands on the route where one device serves several peers. */
+  readonly ways: ReadonlyMap<string, { readonly dev: string; readonly mtuBytes?: number }>;
+}
+
+/** The VPN half of a gateway's plan. */
+export function planTunnels(view: TunnelView): TunnelRoutes {
+  return view.dataPath === 'kernel' ? kernelTunnels(view) : userTunnels(view);
+}
+
+/** One XFRM interface per peer; selectors are open, routes alone decide. */
+function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
+  const ifIds = assignIds(paths.associations.map(({ peer }) => peer.name), IF_ID_FIRST, IF_IDS);
+  const tunnels = paths.associations.map((association): Tunnel => {
+    const ifId = ifIds.get(association.peer.name) ?? IF_ID_FIRST;
+    return { ...toTunnel(association), ifId, localTs: ANY, remoteTs: ANY };
+  });
+  const links = paths.associations.map(
+    ({ peer }): LinkPlan => ({
+      type: 'xfrm',
+      name: peerDevice(peer.name),
+      ifId: ifIds.get(peer.name) ?? IF_ID_FIRST,
+      dev: underlay.dev,
+      mtuBytes: tunnelMtu(underlay.mtuBytes, peer),
+      group: TUNNEL_GROUP,
+    }),
+  );
+  const ways = new Map(paths.paths.map(({ region, peer, via }) => [region.name, { dev: peerDevice((via ?? peer).name) }]));
+  return { plan: tunnelPlan('kernel', self, tunnels), links, ways };
+}
+
+/** All peers share charon's TUN device and selectors decide: narrow ones to direct peers, wide ones to the relay. */
+function userTunnels({ region, self, snapshot, paths, underlay }: TunnelView): TunnelRoutes {
+  const tunnels = paths.associations.map((association): Tunnel => {
+    const peerRegion = snapshot.regions.find(({ name }) => name === association.peer.region);
+    const weRelay = peerRegion !== undefined && relayOf(peerRegion, snapshot.regions)?.name === region.name;
+    const theyRelay = paths.relay?.name === association.peer.region;
+    return {
+      ...toTunnel(association),
+      localTs: weRelay ? ANY : mergeCidrs(region.cidrs),
+      remoteTs: theyRelay ? ANY : mergeCidrs(peerRegion?.cidrs ?? []),
+    };
+  });
+  const mtu = (peer: GatewayNode): number => Math.min(USER_TUNNEL_MTU_MAX_BYTES, tunnelMtu(underlay.mtuBytes, peer));
+  const link: LinkPlan = { type: 'tun', name: USER_TUNNEL_DEVICE, mtuBytes: USER_TUNNEL_MTU_MAX_BYTES, group: TUNNEL_GROUP };
+  const ways = new Map(
+    paths.paths.map(({ region: { name }, peer, via }) => [name, { dev: USER_TUNNEL_DEVICE, mtuBytes: via === undefined ? mtu(peer) : Math.min(mtu(via), mtu(peer)) }]),
+  );
+  return { plan: tunnelPlan('user', self, tunnels.filter(({ localTs, remoteTs }) => localTs.length > 0 && remoteTs.length > 0)), links: [link], ways };
+}
+
+function toTunnel({ peer, remote, initiate }: Association): Pick<Tunnel, 'peer' | 'gateway' | 'initiate' | 'remote'> {
+  return { peer: peer.name, gateway: peer.region, initiate, ...(remote !== undefined && { remote }) };
+}
+
+function tunnelPlan(dataPath: DataPath, self: GatewayNode, tunnels: readonly Tunnel[]): TunnelPlan {
+  return { dataPath, localName: self.name, localPort: self.port, tunnels };
+}
+
+/** The smaller of both ends' underlays counts; a peer that has not reported yet is taken to be like us. */
+function tunnelMtu(ownUnderlayMtuBytes: number, { underlayMtuBytes }: GatewayNode): number {
+  return espMtu(Math.min(ownUnderlayMtuBytes, underlayMtuBytes ?? ownUnderlayMtuBytes));
+}

@@ -1,0 +1,120 @@
+import type { Condition } from '../api/meta.ts';
+import { API_GROUP } from '../api/names.ts';
+import type { TunnelAddress, TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
+import { formatTime } from '../lib/clock.ts';
+import { type Ip, isGlobalIp } from '../net/ip.ts';
+import type { LocalFacts } from './facts.ts';
+import type { NodePlan, PathPlan } from './node-plan.ts';
+import { regionOfNode, type Snapshot } from './snapshot.ts';
+
+/** One tunnel as the VPN driver sees it (`TunnelState` without its counters). */
+export interface ObservedTunnel {
+  readonly peer: string;
+  readonly state: 'up' | 'connecting' | 'down';
+  readonly sinceMs: number;
+  readonly remote?: { readonly ip: string; readonly port: number };
+  readonly message?: string;
+}
+
+export interface ReportInput {
+  readonly node: string;
+  readonly snapshot: Snapshot;
+  readonly plan: NodePlan;
+  readonly facts: LocalFacts;
+  /** Why the data path is what it is. */
+  readonly dataPathReason: string;
+  readonly tunnels: readonly ObservedTunnel[];
+  /** Smoothed round trip per peer, in milliseconds. */
+  readonly rtts: ReadonlyMap<string, number>;
+  readonly previous: TunnelEndpoint | undefined;
+  readonly nowMs: number;
+}
+
+/** What a gateway node says about itself; undefined on nodes that are none. Equal input gives an equal object, whatever the time. */
+export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined {
+  const { node, snapshot, plan, facts, previous } = input;
+  const region = regionOfNode(snapshot, node);
+  const self = region?.active.find(({ name }) => name === node);
+  if (region === undefined || self === undefined || plan.tunnels === undefined || facts.underlay === undefined) return undefined;
+  const links = plan.paths.map((path) => describeLink(path, input));
+  return {
+    apiVersion: `${API_GROUP}/v1beta1`,
+    kind: 'TunnelEndpoint',
+    metadata: previous?.metadata ?? { name: node },
+    spec: {
+      gateway: region.name,
+      nodeName: node,
+      driver: 'ipsec',
+      dataPath: plan.tunnels.dataPath,
+      port: plan.tunnels.localPort,
+      underlayMtu: facts.underlay.mtuBytes,
+      ...(facts.hostSource !== undefined && { overlayIP: facts.hostSource }),
+      addresses: addressesOf(self.privateIp, plan.tunnels.localPort),
+    },
+    status: { links, conditions: describeConditions(links, input) },
+  };
+}
+
+function addressesOf(ip: Ip | undefined, port: number): TunnelAddress[] {
+  if (ip === undefined) return [];
+  return [{ type: isGlobalIp(ip) ? 'Public' : 'Private', ip, port }];
+}
+
+const STATES = { up: 'Up', connecting: 'Connecting', down: 'Down' } as const;
+
+function describeLink({ gateway, peer, via }: PathPlan, { tunnels, rtts, previous, nowMs }: ReportInput): TunnelLink {
+  const carrier = tunnels.find((tunnel) => tunnel.peer === (via ?? peer));
+  const own = tunnels.find((tunnel) => tunnel.peer === peer);
+  const state = STATES[carrier?.state ?? 'connecting'];
+  const before = previous?.status?.links.find((link) => link.peer === peer);
+  const path = via === undefined ? 'direct' : 'relay';
+  const unchanged = before?.state === state && before.path === path && before.via === via;
+  const rttMs = state === 'Up' ? settle(before?.rttMs, rtts.get(peer)) : undefined;
+  return {
+    peer,
+    gateway,
+    state,
+    path,
+    ...(via !== undefined && { via }),
+    ...(own?.remote !== undefined && { observed: `${own.remote.ip}:${own.remote.port}` }),
+    ...(rttMs !== undefined && { rttMs }),
+    since: unchanged && before.since !== undefined ? before.since : formatTime(via === undefined && carrier !== undefined ? carrier.sinceMs : nowMs),
+    ...(state !== 'Up' && { message: carrier?.message ?? (via === undefined ? `calling ${peer}` : `the tunnel to relay ${via} is not up`) }),
+  };
+}
+
+/** A published figure stays until the real one is a third away and by more than this: noise causes no writes. */
+const RTT_STEP_MS = 0.5;
+const RTT_RATIO = 1 / 3;
+
+function settle(publishedMs: number | undefined, smoothedMs: number | undefined): number | undefined {
+  if (smoothedMs === undefined) return publishedMs;
+  const distance = Math.abs(smoothedMs - (publishedMs ?? Number.POSITIVE_INFINITY));
+  if (publishedMs !== undefined && (distance <= RTT_STEP_MS || distance <= publishedMs * RTT_RATIO)) return publishedMs;
+  return Math.round(smoothedMs * 10) / 10;
+}
+
+function describeConditions(links: readonly TunnelLink[], { plan, dataPathReason, previous, nowMs }: ReportInput): Condition[] {
+  const down = links.filter(({ state }) => state !== 'Up');
+  const ready = down.length === 0;
+  const conditions = [
+    {
+      type: 'Ready',
+      status: ready ? 'True' : 'False',
+      reason: ready ? 'AllLinksUp' : 'LinksDown',
+      message: ready ? `${links.length} of ${links.length} links up` : down.map(({ peer, message }) => `${peer}: ${message ?? 'down'}`).join('; '),
+    },
+    { type: 'KernelDataPath', status: plan.tunnels?.dataPath === 'kernel' ? 'True' : 'False', reason: 'Detected', message: dataPathReason },
+    {
+      type: 'PlanComplete',
+      status: plan.findings.length === 0 ? 'True' : 'False',
+      reason: plan.findings[0]?.reason ?? 'AllPlanned',
+      message: plan.findings.map(({ message }) => message).join('; '),
+    },
+  ] as const;
+  return conditions.map((each) => {
+    const before = previous?.status?.conditions.find(({ type }) => type === each.type);
+    const since = before?.status === each.status ? before.lastTransitionTime : undefined;
+    return { ...each, lastTransitionTime: since ?? formatTime(nowMs) };
+  });
+}

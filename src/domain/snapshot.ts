@@ -1,0 +1,157 @@
+import type { Endpoint, Gateway } from '../api/gateway.ts';
+import { DEFAULT_TUNNEL_PORT } from '../api/names.ts';
+import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
+import { compareText } from '../lib/diff.ts';
+import { type Cidr, parseCidr } from '../net/cidr.ts';
+import { isGlobalIp, type Ip, parseIp } from '../net/ip.ts';
+import { usableSubnets } from './overlap.ts';
+import { isCarriable } from './subnets.ts';
+
+/** The cluster as an agent needs it: parsed, sorted, free of what would harm others. */
+export interface Snapshot {
+  /** By name. */
+  readonly regions: readonly Region[];
+}
+
+export interface Region {
+  readonly name: string;
+  /** RFC 3339; empty when unknown. Decides who relays, see `paths.ts`. */
+  readonly createdAt: string;
+  /** By name. */
+  readonly nodes: readonly RegionNode[];
+  /** Active tunnel endpoints, by node name. */
+  readonly active: readonly GatewayNode[];
+  /** Names of all nodes in `spec.endpoints`, of either kind. */
+  readonly endpointNames: ReadonlySet<string>;
+  /** What other regions route to: merged, without parts that another region claims as well. */
+  readonly cidrs: readonly Cidr[];
+  readonly overlaps: readonly { readonly cidr: Cidr; readonly with: string }[];
+}
+
+export interface RegionNode {
+  readonly name: string;
+  readonly privateIp: Ip | undefined;
+  readonly subnets: readonly Cidr[];
+}
+
+export interface GatewayNode {
+  readonly name: string;
+  readonly region: string;
+  /** UDP port it listens on. */
+  readonly port: number;
+  /** Where anybody can reach it; undefined when it can only dial out. */
+  readonly publicAddress: { readonly ip: Ip; readonly port: number } | undefined;
+  readonly privateIp: Ip | undefined;
+  /** Address that public gateways see it come from. */
+  readonly observedIp: Ip | undefined;
+  readonly underlayMtuBytes: number | undefined;
+  /** Address on which its agent answers probes. */
+  readonly overlayIp: Ip | undefined;
+}
+
+/** Reads the objects of the API. Pure; input order does not matter. Never throws, whatever the objects hold. */
+export function buildSnapshot(gateways: readonly Gateway[], tunnelEndpoints: readonly TunnelEndpoint[]): Snapshot {
+  const sorted = gateways.toSorted((a, b) => compareText(a.metadata.name, b.metadata.name));
+  const reports = new Map(tunnelEndpoints.map((each) => [each.metadata.name, each]));
+  const nodesOf = new Map(sorted.map((gateway) => [gateway.metadata.name, regionNodes(gateway)]));
+  const usable = usableSubnets([...nodesOf].map(([name, { cidrs }]) => ({ name, cidrs })));
+  const observed = observedAddresses(sorted, tunnelEndpoints);
+  const regions = sorted.map((gateway): Region => {
+    const name = gateway.metadata.name;
+    const nodes = nodesOf.get(name)?.nodes ?? [];
+    return {
+      name,
+      createdAt: gateway.metadata.creationTimestamp ?? '',
+      nodes,
+      active: activeTunnels(gateway).map((endpoint) => gatewayNode(name, endpoint, { nodes, reports, observed })),
+      endpointNames: new Set(gateway.spec.endpoints.map(({ nodeName }) => nodeName)),
+      cidrs: usable.get(name)?.cidrs ?? [],
+      overlaps: usable.get(name)?.overlaps ?? [],
+    };
+  });
+  return { regions };
+}
+
+/** The region that a node belongs to. */
+export function regionOfNode({ regions }: Snapshot, nodeName: string): Region | undefined {
+  return regions.find(({ nodes }) => nodes.some(({ name }) => name === nodeName));
+}
+
+/** An object is never modified, so what was read from it stays true as long as it lives. */
+const parsedNodes = new WeakMap<Gateway, RegionNodes>();
+
+interface RegionNodes {
+  readonly nodes: readonly RegionNode[];
+  /** The same array at each call: `usableSubnets` then saves most of its work. */
+  readonly cidrs: readonly Cidr[];
+}
+
+function regionNodes(gateway: Gateway): RegionNodes {
+  const known = parsedNodes.get(gateway);
+  if (known !== undefined) return known;
+  const nodes = (gateway.status?.nodes ?? [])
+    .map(({ nodeName, privateIP, subnets }) => ({
+      name: nodeName,
+      privateIp: parseIp(privateIP),
+      subnets: subnets.flatMap((text) => {
+        const cidr = parseCidr(text);
+        return cidr !== undefined && isCarriable(cidr) ? [cidr] : [];
+      }),
+    }))
+    .toSorted((a, b) => compareText(a.name, b.name));
+  const parsed = { nodes, cidrs: nodes.flatMap(({ subnets }) => subnets) };
+  parsedNodes.set(gateway, parsed);
+  return parsed;
+}
+
+function activeTunnels(gateway: Gateway): Endpoint[] {
+  return (gateway.status?.activeEndpoints ?? [])
+    .filter(({ type }) => type === 'tunnel')
+    .toSorted((a, b) => compareText(a.nodeName, b.nodeName));
+}
+
+interface Reports {
+  readonly nodes: readonly RegionNode[];
+  readonly reports: ReadonlyMap<string, TunnelEndpoint>;
+  readonly observed: ReadonlyMap<string, Ip>;
+}
+
+function gatewayNode(region: string, endpoint: Endpoint, { nodes, reports, observed }: Reports): GatewayNode {
+  const name = endpoint.nodeName;
+  const report = reports.get(name)?.spec;
+  const port = endpoint.port || DEFAULT_TUNNEL_PORT;
+  return {
+    name,
+    region,
+    port,
+    publicAddress: publicAddress(endpoint, port, reports.get(name)),
+    privateIp: nodes.find((node) => node.name === name)?.privateIp,
+    observedIp: observed.get(name),
+    underlayMtuBytes: report?.underlayMtu,
+    overlayIp: parseIp(report?.overlayIP ?? ''),
+  };
+}
+
+/** `underNAT` says that nobody can call it. Otherwise: what the operator wrote, else what the agent found on the node itself. */
+function publicAddress(endpoint: Endpoint, port: number, report: TunnelEndpoint | undefined): GatewayNode['publicAddress'] {
+  if (endpoint.underNAT === true) return undefined;
+  const written = parseIp(endpoint.publicIP ?? '');
+  if (written !== undefined) return { ip: written, port: endpoint.publicPort || port };
+  const found = report?.spec.addresses.find(({ type }) => type === 'LoadBalancer') ?? report?.spec.addresses.find(({ type }) => type === 'Public');
+  const ip = parseIp(found?.ip ?? '');
+  return ip === undefined ? undefined : { ip, port: found?.port ?? port };
+}
+
+/** From which public address each gateway node comes, as the gateways with the first names see it. */
+function observedAddresses(gateways: readonly Gateway[], tunnelEndpoints: readonly TunnelEndpoint[]): ReadonlyMap<string, Ip> {
+  const regionNames = new Set(gateways.map(({ metadata }) => metadata.name));
+  const observed = new Map<string, Ip>();
+  for (const { spec, status } of tunnelEndpoints.toSorted((a, b) => compareText(a.metadata.name, b.metadata.name))) {
+    if (!regionNames.has(spec.gateway)) continue;
+    for (const { peer, observed: seen = '' } of status?.links ?? []) {
+      const ip = parseIp(seen.slice(0, seen.lastIndexOf(':')));
+      if (ip !== undefined && isGlobalIp(ip) && !observed.has(peer)) observed.set(peer, ip);
+    }
+  }
+  return observed;
+}
