@@ -46,7 +46,9 @@ export function clusterStatus(gateways: readonly Gateway[], endpoints: readonly 
     tunnels,
     warnings: [
       ...gateways.flatMap((each) => warningsOf(`gateway/${each.metadata.name}`, each.status?.conditions ?? [])),
-      ...lines.flatMap(({ active }) => active).flatMap((node) => warningsOf(`tunnelendpoint/${node}`, byNode.get(node)?.status?.conditions ?? [])),
+      ...lines
+        .flatMap(({ active }) => active)
+        .flatMap((node) => warningsOf(`tunnelendpoint/${node}`, byNode.get(node)?.status?.conditions ?? [])),
     ],
   };
 }

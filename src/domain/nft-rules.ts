@@ -44,10 +44,7 @@ function untracked(): NftChain {
     type: 'filter',
     hook: 'prerouting',
     priority: RAW,
-    rules: [
-      `iifname "${VXLAN_DEVICE}" ip daddr @remote4 notrack`,
-      `${FROM_TUNNEL} ip daddr != @own4 fib daddr type != local notrack`,
-    ],
+    rules: [`iifname "${VXLAN_DEVICE}" ip daddr @remote4 notrack`, `${FROM_TUNNEL} ip daddr != @own4 fib daddr type != local notrack`],
   };
 }
 
@@ -87,10 +84,7 @@ function postrouting(hostSource: Ip | undefined): NftChain {
   const hosts =
     hostSource === undefined
       ? []
-      : [
-          `ip daddr @remote4 ct status dnat snat ip to ${hostSource}`,
-          `ip daddr @remote4 fib saddr type local snat ip to ${hostSource}`,
-        ];
+      : [`ip daddr @remote4 ct status dnat snat ip to ${hostSource}`, `ip daddr @remote4 fib saddr type local snat ip to ${hostSource}`];
   return {
     name: 'postrouting',
     type: 'nat',

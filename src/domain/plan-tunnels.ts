@@ -39,21 +39,23 @@ export function planTunnels(view: TunnelView): TunnelRoutes {
 
 /** One XFRM interface per peer; selectors are open, routes alone decide. */
 function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
-  const ifIds = assignIds(paths.associations.map(({ peer }) => peer.name), IF_ID_FIRST, IF_IDS);
+  const ifIds = assignIds(
+    paths.associations.map(({ peer }) => peer.name),
+    IF_ID_FIRST,
+    IF_IDS,
+  );
   const tunnels = paths.associations.map((association): Tunnel => {
     const ifId = ifIds.get(association.peer.name) ?? IF_ID_FIRST;
     return { ...toTunnel(association), ifId, localTs: ANY, remoteTs: ANY };
   });
-  const links = paths.associations.map(
-    ({ peer }): LinkPlan => ({
-      type: 'xfrm',
-      name: peerDevice(peer.name),
-      ifId: ifIds.get(peer.name) ?? IF_ID_FIRST,
-      dev: underlay.dev,
-      mtuBytes: tunnelMtu(underlay.mtuBytes, peer),
-      group: TUNNEL_GROUP,
-    }),
-  );
+  const links = paths.associations.map(({ peer }): LinkPlan => ({
+    type: 'xfrm',
+    name: peerDevice(peer.name),
+    ifId: ifIds.get(peer.name) ?? IF_ID_FIRST,
+    dev: underlay.dev,
+    mtuBytes: tunnelMtu(underlay.mtuBytes, peer),
+    group: TUNNEL_GROUP,
+  }));
   const ways = new Map(paths.paths.map(({ region, peer, via }) => [region.name, { dev: peerDevice((via ?? peer).name) }]));
   return { plan: tunnelPlan('kernel', self, tunnels), links, ways };
 }
@@ -73,9 +75,20 @@ function userTunnels({ region, self, snapshot, paths, underlay }: TunnelView): T
   const mtu = (peer: GatewayNode): number => Math.min(USER_TUNNEL_MTU_MAX_BYTES, tunnelMtu(underlay.mtuBytes, peer));
   const link: LinkPlan = { type: 'tun', name: USER_TUNNEL_DEVICE, mtuBytes: USER_TUNNEL_MTU_MAX_BYTES, group: TUNNEL_GROUP };
   const ways = new Map(
-    paths.paths.map(({ region: { name }, peer, via }) => [name, { dev: USER_TUNNEL_DEVICE, mtuBytes: via === undefined ? mtu(peer) : Math.min(mtu(via), mtu(peer)) }]),
+    paths.paths.map(({ region: { name }, peer, via }) => [
+      name,
+      { dev: USER_TUNNEL_DEVICE, mtuBytes: via === undefined ? mtu(peer) : Math.min(mtu(via), mtu(peer)) },
+    ]),
   );
-  return { plan: tunnelPlan('user', self, tunnels.filter(({ localTs, remoteTs }) => localTs.length > 0 && remoteTs.length > 0)), links: [link], ways };
+  return {
+    plan: tunnelPlan(
+      'user',
+      self,
+      tunnels.filter(({ localTs, remoteTs }) => localTs.length > 0 && remoteTs.length > 0),
+    ),
+    links: [link],
+    ways,
+  };
 }
 
 function toTunnel({ peer, remote, initiate }: Association): Pick<Tunnel, 'peer' | 'gateway' | 'initiate' | 'remote'> {

@@ -20,7 +20,13 @@ interface RegionInput {
 }
 
 function gateway({ name, publicIP, underNAT, createdAt, nodes, active }: RegionInput): Gateway {
-  const endpoint = (nodeName: string) => ({ nodeName, type: 'tunnel', port: 4500, ...(publicIP && { publicIP }), ...(underNAT && { underNAT }) });
+  const endpoint = (nodeName: string) => ({
+    nodeName,
+    type: 'tunnel',
+    port: 4500,
+    ...(publicIP && { publicIP }),
+    ...(underNAT && { underNAT }),
+  });
   const first = active ?? Object.keys(nodes)[0];
   return gatewaySchema.parse({
     apiVersion: 'raven.openyurt.io/v1beta1',
@@ -34,8 +40,16 @@ function gateway({ name, publicIP, underNAT, createdAt, nodes, active }: RegionI
   });
 }
 
-const A = gateway({ name: 'a', publicIP: '203.0.113.1', nodes: { a1: { ip: '203.0.113.1', subnets: ['10.244.1.0/24'] }, a2: { ip: '203.0.113.2', subnets: ['10.244.2.0/24'] } } });
-const B = gateway({ name: 'b', underNAT: true, nodes: { b1: { ip: '192.168.1.10', subnets: ['10.244.3.0/24'] }, b2: { ip: '192.168.1.11', subnets: ['10.244.4.0/24'] } } });
+const A = gateway({
+  name: 'a',
+  publicIP: '203.0.113.1',
+  nodes: { a1: { ip: '203.0.113.1', subnets: ['10.244.1.0/24'] }, a2: { ip: '203.0.113.2', subnets: ['10.244.2.0/24'] } },
+});
+const B = gateway({
+  name: 'b',
+  underNAT: true,
+  nodes: { b1: { ip: '192.168.1.10', subnets: ['10.244.3.0/24'] }, b2: { ip: '192.168.1.11', subnets: ['10.244.4.0/24'] } },
+});
 const C = gateway({ name: 'c', underNAT: true, nodes: { c1: { ip: '192.168.1.10', subnets: ['10.244.5.0/24'] } } });
 
 const facts = (dataPath: LocalFacts['dataPath'], hostSource = '10.244.3.1'): LocalFacts => ({
@@ -44,7 +58,11 @@ const facts = (dataPath: LocalFacts['dataPath'], hostSource = '10.244.3.1'): Loc
   dataPath,
 });
 
-function planOf(node: string, gateways: readonly Gateway[], options: { dataPath?: LocalFacts['dataPath']; endpoints?: TunnelEndpoint[]; up?: string[] } = {}): NodePlan {
+function planOf(
+  node: string,
+  gateways: readonly Gateway[],
+  options: { dataPath?: LocalFacts['dataPath']; endpoints?: TunnelEndpoint[]; up?: string[] } = {},
+): NodePlan {
   const health = new Map<string, LinkHealth>((options.up ?? []).map((peer) => [peer, { up: true, stuck: false }]));
   return plan({ node, snapshot: buildSnapshot(gateways, options.endpoints ?? []), facts: facts(options.dataPath ?? 'kernel'), health });
 }
@@ -57,7 +75,9 @@ function printed(p: NodePlan): string {
     ...p.nexthops.map(formatNexthop),
     ...p.routes.map(formatRoute),
     ...p.rules.map(formatRule),
-    ...(p.tunnels?.tunnels.map((t) => `${t.peer} ${t.initiate ? 'call' : 'wait'} ${t.remote?.ip ?? 'any'} ${t.localTs.join(',')} === ${t.remoteTs.join(',')}`) ?? []),
+    ...(p.tunnels?.tunnels.map(
+      (t) => `${t.peer} ${t.initiate ? 'call' : 'wait'} ${t.remote?.ip ?? 'any'} ${t.localTs.join(',')} === ${t.remoteTs.join(',')}`,
+    ) ?? []),
   ].join('\n');
 }
 
@@ -126,8 +146,18 @@ describe('plan', () => {
   });
 
   it('keeps the relay when a younger public region joins', () => {
-    const old = gateway({ name: 'z', publicIP: '203.0.113.7', createdAt: '2024-01-01T00:00:00Z', nodes: { z1: { ip: '203.0.113.7', subnets: ['10.244.7.0/24'] } } });
-    const young = gateway({ name: 'm', publicIP: '203.0.113.8', createdAt: '2025-01-01T00:00:00Z', nodes: { m1: { ip: '203.0.113.8', subnets: ['10.244.8.0/24'] } } });
+    const old = gateway({
+      name: 'z',
+      publicIP: '203.0.113.7',
+      createdAt: '2024-01-01T00:00:00Z',
+      nodes: { z1: { ip: '203.0.113.7', subnets: ['10.244.7.0/24'] } },
+    });
+    const young = gateway({
+      name: 'm',
+      publicIP: '203.0.113.8',
+      createdAt: '2025-01-01T00:00:00Z',
+      nodes: { m1: { ip: '203.0.113.8', subnets: ['10.244.8.0/24'] } },
+    });
     expect(planOf('b1', [old, B, C]).paths.find(({ gateway: name }) => name === 'c')?.via).toBe('z1');
     expect(planOf('b1', [young, old, B, C]).paths.find(({ gateway: name }) => name === 'c')?.via).toBe('z1');
   });
@@ -135,14 +165,19 @@ describe('plan', () => {
   it('uses private addresses between regions behind one public address, once that tunnel is up', () => {
     const near = gateway({ name: 'c', underNAT: true, nodes: { c1: { ip: '192.168.1.30', subnets: ['10.244.5.0/24'] } } });
     const report = tunnelEndpointSchema.parse({
-      apiVersion: 'raven.openyurt.io/v1beta1', kind: 'TunnelEndpoint', metadata: { name: 'a1' },
+      apiVersion: 'raven.openyurt.io/v1beta1',
+      kind: 'TunnelEndpoint',
+      metadata: { name: 'a1' },
       spec: { gateway: 'a', nodeName: 'a1', driver: 'ipsec', dataPath: 'kernel', port: 4500, underlayMtu: 1500 },
       status: {
         links: ['b1', 'c1'].map((peer, i) => ({ peer, gateway: peer[0], state: 'Up', path: 'direct', observed: `198.51.100.2:450${i}` })),
       },
     });
     const before = planOf('b1', [A, B, near], { endpoints: [report] });
-    expect(before.tunnels?.tunnels.find(({ peer }) => peer === 'c1')).toMatchObject({ initiate: true, remote: { ip: '192.168.1.30', port: 4500 } });
+    expect(before.tunnels?.tunnels.find(({ peer }) => peer === 'c1')).toMatchObject({
+      initiate: true,
+      remote: { ip: '192.168.1.30', port: 4500 },
+    });
     expect(before.paths.find(({ peer }) => peer === 'c1')?.via).toBe('a1');
     expect(planOf('b1', [A, B, near], { endpoints: [report], up: ['c1'] }).paths.find(({ peer }) => peer === 'c1')?.via).toBeUndefined();
   });
@@ -167,35 +202,63 @@ describe('plan', () => {
     expect(planOf('stranger', [A, B])).toMatchObject({ role: 'none', links: [], nft: undefined, findings: [{ reason: 'NoRegion' }] });
   });
 
-  test.prop([fc.shuffledSubarray([A, B, C], { minLength: 3 }), fc.constantFrom('a1', 'a2', 'b1', 'b2', 'c1')])('does not depend on the order of objects', (order, node) => {
-    expect(planOf(node, order)).toEqual(planOf(node, [A, B, C]));
-  });
+  test.prop([fc.shuffledSubarray([A, B, C], { minLength: 3 }), fc.constantFrom('a1', 'a2', 'b1', 'b2', 'c1')])(
+    'does not depend on the order of objects',
+    (order, node) => {
+      expect(planOf(node, order)).toEqual(planOf(node, [A, B, C]));
+    },
+  );
 
-  const anyText = fc.oneof(fc.string({ maxLength: 12 }), fc.constantFrom('', '10.244.1.0/24', '0.0.0.0/0', '10.0.0.0/33', 'fd00::/64', '203.0.113.1'));
+  const anyText = fc.oneof(
+    fc.string({ maxLength: 12 }),
+    fc.constantFrom('', '10.244.1.0/24', '0.0.0.0/0', '10.0.0.0/33', 'fd00::/64', '203.0.113.1'),
+  );
   const anyGateway = fc.record({
     apiVersion: fc.constant('raven.openyurt.io/v1beta1'),
     kind: fc.constant('Gateway'),
     metadata: fc.record({ name: fc.constantFrom('x', 'y', 'b') }),
-    spec: fc.record({ endpoints: fc.option(fc.array(fc.record({ nodeName: anyText, type: anyText, publicIP: anyText }))) }, { requiredKeys: [] }),
+    spec: fc.record(
+      { endpoints: fc.option(fc.array(fc.record({ nodeName: anyText, type: anyText, publicIP: anyText }))) },
+      { requiredKeys: [] },
+    ),
     status: fc.record(
       {
-        nodes: fc.option(fc.array(fc.record({ nodeName: fc.oneof(anyText, fc.constant('b1')), privateIP: anyText, subnets: fc.option(fc.array(anyText)) }))),
-        activeEndpoints: fc.option(fc.array(fc.record({ nodeName: anyText, type: fc.constantFrom('tunnel', 'proxy', ''), publicIP: anyText }))),
+        nodes: fc.option(
+          fc.array(
+            fc.record({ nodeName: fc.oneof(anyText, fc.constant('b1')), privateIP: anyText, subnets: fc.option(fc.array(anyText)) }),
+          ),
+        ),
+        activeEndpoints: fc.option(
+          fc.array(fc.record({ nodeName: anyText, type: fc.constantFrom('tunnel', 'proxy', ''), publicIP: anyText })),
+        ),
       },
       { requiredKeys: [] },
     ),
   });
 
-  test.prop([fc.array(anyGateway, { maxLength: 4 }), fc.constantFrom('a1', 'b1', 'b2', 'x')])('never throws, whatever the Gateways hold (R35)', (odd, node) => {
-    const gateways = odd.map((each) => gatewaySchema.parse(each));
-    for (const dataPath of ['kernel', 'user'] as const) planOf(node, [A, B, ...gateways], { dataPath });
-  });
+  test.prop([fc.array(anyGateway, { maxLength: 4 }), fc.constantFrom('a1', 'b1', 'b2', 'x')])(
+    'never throws, whatever the Gateways hold (R35)',
+    (odd, node) => {
+      const gateways = odd.map((each) => gatewaySchema.parse(each));
+      for (const dataPath of ['kernel', 'user'] as const) planOf(node, [A, B, ...gateways], { dataPath });
+    },
+  );
 
-  test.prop([fc.array(anyGateway, { maxLength: 3 })])('an odd Gateway takes no route away from healthy regions unless it claims their addresses (raven#180)', (odd) => {
-    const gateways = odd.map((each) => gatewaySchema.parse(each)).map((each, i) => ({ ...each, metadata: { ...each.metadata, name: `odd${i}` } }));
-    const claimsOurs = gateways.some((g) => g.status?.nodes.some(({ nodeName, subnets }) => nodeName === 'b2' || subnets.some((s) => s.startsWith('10.244.') || s.startsWith('0.') || s.startsWith('203.'))));
-    const before = planOf('b2', [A, B, C]).routes.map(({ dst }) => dst);
-    const after = planOf('b2', [A, B, C, ...gateways]).routes.map(({ dst }) => dst);
-    if (!claimsOurs) expect(after).toEqual(expect.arrayContaining(before));
-  });
+  test.prop([fc.array(anyGateway, { maxLength: 3 })])(
+    'an odd Gateway takes no route away from healthy regions unless it claims their addresses (raven#180)',
+    (odd) => {
+      const gateways = odd
+        .map((each) => gatewaySchema.parse(each))
+        .map((each, i) => ({ ...each, metadata: { ...each.metadata, name: `odd${i}` } }));
+      const claimsOurs = gateways.some((g) =>
+        g.status?.nodes.some(
+          ({ nodeName, subnets }) =>
+            nodeName === 'b2' || subnets.some((s) => s.startsWith('10.244.') || s.startsWith('0.') || s.startsWith('203.')),
+        ),
+      );
+      const before = planOf('b2', [A, B, C]).routes.map(({ dst }) => dst);
+      const after = planOf('b2', [A, B, C, ...gateways]).routes.map(({ dst }) => dst);
+      if (!claimsOurs) expect(after).toEqual(expect.arrayContaining(before));
+    },
+  );
 });

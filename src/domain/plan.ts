@@ -36,7 +36,18 @@ const NEXTHOP_IDS = 0x10000;
 const GATEWAY_KEY = 'gateway/';
 
 const EMPTY: NodePlan = {
-  role: 'none', links: [], fdb: [], neighbours: [], nexthops: [], routes: [], rules: [], nft: undefined, sysctls: [], tunnels: undefined, paths: [], findings: [],
+  role: 'none',
+  links: [],
+  fdb: [],
+  neighbours: [],
+  nexthops: [],
+  routes: [],
+  rules: [],
+  nft: undefined,
+  sysctls: [],
+  tunnels: undefined,
+  paths: [],
+  findings: [],
 };
 
 /**
@@ -46,7 +57,8 @@ const EMPTY: NodePlan = {
 export function plan({ node, snapshot, facts, health }: PlanInput): NodePlan {
   const region = regionOfNode(snapshot, node);
   const self = region?.nodes.find(({ name }) => name === node);
-  if (region === undefined || self === undefined) return nothing('NoRegion', `node ${node} is in no Gateway's status.nodes: label it raven.openyurt.io/gateway=<region>`);
+  if (region === undefined || self === undefined)
+    return nothing('NoRegion', `node ${node} is in no Gateway's status.nodes: label it raven.openyurt.io/gateway=<region>`);
   const { underlay } = facts;
   if (self.privateIp === undefined || underlay === undefined) {
     return nothing('NodeAddressMissing', `no network device has the node's address ${self.privateIp ?? '(none in Gateway.status)'}`);
@@ -58,7 +70,14 @@ export function plan({ node, snapshot, facts, health }: PlanInput): NodePlan {
   const base = { ...planOverlay(local), ...planRules(), findings: [...remote.findings, ...regionFindings(local, snapshot, facts, paths)] };
   const view = { own: self.subnets.filter(isV4), remote: remote.regions.flatMap(({ cidrs }) => cidrs), hostSource: facts.hostSource };
   if (gateway === undefined || paths === undefined) {
-    return finish({ ...base, role: 'ordinary', ...ordinaryRoutes(local, remote.regions, facts), nft: planNft({ role: 'ordinary', ...view }), tunnels: undefined, paths: [] });
+    return finish({
+      ...base,
+      role: 'ordinary',
+      ...ordinaryRoutes(local, remote.regions, facts),
+      nft: planNft({ role: 'ordinary', ...view }),
+      tunnels: undefined,
+      paths: [],
+    });
   }
   const tunnels = planTunnels({ region, self: gateway, snapshot, paths, underlay, dataPath: facts.dataPath });
   return finish({
@@ -87,7 +106,9 @@ interface Local {
 function planOverlay({ region, self, address, underlay }: Local): { links: LinkPlan[]; fdb: FdbEntry[]; neighbours: Neighbour[] } {
   const isEndpoint = region.endpointNames.has(self.name);
   const peers = region.nodes.flatMap(({ name, privateIp }) =>
-    name !== self.name && privateIp !== undefined && (isEndpoint || region.endpointNames.has(name)) ? [{ mac: nodeMac(name), ip: privateIp }] : [],
+    name !== self.name && privateIp !== undefined && (isEndpoint || region.endpointNames.has(name))
+      ? [{ mac: nodeMac(name), ip: privateIp }]
+      : [],
   );
   const raven0: LinkPlan = {
     type: 'vxlan',
@@ -123,14 +144,17 @@ interface RemoteRegion {
 
 /** What other regions hold, without what is on-link here: a pod CIDR over the own LAN or over a tunnel's outer address would cut it off. */
 function remoteCidrs({ region, underlay }: Local, { regions }: Snapshot): { regions: RemoteRegion[]; findings: Finding[] } {
-  const outer = regions.flatMap(({ active }) => active.flatMap(({ publicAddress }) => (publicAddress === undefined ? [] : [hostCidr(publicAddress.ip)])));
+  const outer = regions.flatMap(({ active }) =>
+    active.flatMap(({ publicAddress }) => (publicAddress === undefined ? [] : [hostCidr(publicAddress.ip)])),
+  );
   const reserved = [...underlay.prefixes, ...outer];
   const findings: Finding[] = [];
   const others = regions
     .filter(({ name }) => name !== region.name)
     .map(({ name, cidrs }) => {
       const v4 = cidrs.filter(isV4);
-      if (v4.length < cidrs.length) findings.push({ reason: 'FamilyNotCarried', gateway: name, message: `IPv6 pod CIDRs of region ${name} are not carried yet` });
+      if (v4.length < cidrs.length)
+        findings.push({ reason: 'FamilyNotCarried', gateway: name, message: `IPv6 pod CIDRs of region ${name} are not carried yet` });
       const clash = reserved.filter((prefix) => v4.some((cidr) => cidrsOverlap(cidr, prefix)));
       if (clash.length === 0) return { name, cidrs: v4 };
       findings.push({
@@ -169,16 +193,24 @@ interface GatewayView {
 
 /** One next hop per region, so that changing its way is one write; and the region's own nodes through `raven0` for what comes out of tunnels. */
 function gatewayRoutes({ region, self }: Local, { remote, paths, tunnels, hostSource }: GatewayView): RoutePart {
-  const ids = assignIds(remote.map(({ name }) => name), NEXTHOP_ID_FIRST, NEXTHOP_IDS);
+  const ids = assignIds(
+    remote.map(({ name }) => name),
+    NEXTHOP_ID_FIRST,
+    NEXTHOP_IDS,
+  );
   const nexthops: Nexthop[] = [];
   const routes: Route[] = [];
-  for (const { region: { name } } of paths.paths) {
+  for (const {
+    region: { name },
+  } of paths.paths) {
     const id = ids.get(name);
     const way = tunnels.ways.get(name);
     if (id === undefined || way === undefined) continue;
     nexthops.push({ id, dev: way.dev, family: 4 });
     const cidrs = remote.find((each) => each.name === name)?.cidrs ?? [];
-    routes.push(...cidrs.map((dst) => ({ ...toRegion(dst, id, hostSource), ...(way.mtuBytes !== undefined && { mtuBytes: way.mtuBytes }) })));
+    routes.push(
+      ...cidrs.map((dst) => ({ ...toRegion(dst, id, hostSource), ...(way.mtuBytes !== undefined && { mtuBytes: way.mtuBytes }) })),
+    );
   }
   for (const { name, privateIp, subnets } of region.nodes) {
     if (name === self.name || privateIp === undefined) continue;
@@ -197,7 +229,8 @@ function toPathPlan({ region, peer, via }: Path): PathPlan {
 
 function regionFindings({ region, self }: Local, { regions }: Snapshot, facts: LocalFacts, paths: Paths | undefined): Finding[] {
   const findings: Finding[] = [];
-  if (region.active.length === 0) findings.push({ reason: 'NoActiveEndpoint', gateway: region.name, message: `region ${region.name} has no active gateway node` });
+  if (region.active.length === 0)
+    findings.push({ reason: 'NoActiveEndpoint', gateway: region.name, message: `region ${region.name} has no active gateway node` });
   if (facts.hostSource === undefined) {
     findings.push({
       reason: 'NoHostAddress',
@@ -205,7 +238,11 @@ function regionFindings({ region, self }: Local, { regions }: Snapshot, facts: L
     });
   }
   for (const { cidr, with: other } of region.overlaps) {
-    findings.push({ reason: 'SubnetsOverlap', gateway: other, message: `${cidr} is claimed by regions ${region.name} and ${other}: it is not routed` });
+    findings.push({
+      reason: 'SubnetsOverlap',
+      gateway: other,
+      message: `${cidr} is claimed by regions ${region.name} and ${other}: it is not routed`,
+    });
   }
   for (const { name } of paths?.unreachable ?? []) {
     findings.push({ reason: 'RegionUnreachable', gateway: name, message: unreachableMessage(region, name, regions) });
@@ -215,7 +252,9 @@ function regionFindings({ region, self }: Local, { regions }: Snapshot, facts: L
 
 function unreachableMessage(own: Region, other: string, regions: readonly Region[]): string {
   const anyPublic = regions.some(({ active }) => active.some(({ publicAddress }) => publicAddress !== undefined));
-  const advice = anyPublic ? 'the public gateway is not up' : 'no region has a gateway with a public address: set spec.endpoints[].publicIP of one';
+  const advice = anyPublic
+    ? 'the public gateway is not up'
+    : 'no region has a gateway with a public address: set spec.endpoints[].publicIP of one';
   return `regions ${own.name} and ${other} are both behind NAT and nobody relays: ${advice}`;
 }
 

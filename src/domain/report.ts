@@ -78,8 +78,13 @@ function describeLink({ gateway, peer, via }: PathPlan, { tunnels, rtts, previou
     ...(via !== undefined && { via }),
     ...(own?.remote !== undefined && { observed: `${own.remote.ip}:${own.remote.port}` }),
     ...(rttMs !== undefined && { rttMs }),
-    since: unchanged && before.since !== undefined ? before.since : formatTime(via === undefined && carrier !== undefined ? carrier.sinceMs : nowMs),
-    ...(state !== 'Up' && { message: carrier?.message ?? (via === undefined ? `calling ${peer}` : `the tunnel to relay ${via} is not up`) }),
+    since:
+      unchanged && before.since !== undefined
+        ? before.since
+        : formatTime(via === undefined && carrier !== undefined ? carrier.sinceMs : nowMs),
+    ...(state !== 'Up' && {
+      message: carrier?.message ?? (via === undefined ? `calling ${peer}` : `the tunnel to relay ${via} is not up`),
+    }),
   };
 }
 
@@ -102,7 +107,9 @@ function describeConditions(links: readonly TunnelLink[], { plan, dataPathReason
       type: 'Ready',
       status: ready ? 'True' : 'False',
       reason: ready ? 'AllLinksUp' : 'LinksDown',
-      message: ready ? `${links.length} of ${links.length} links up` : down.map(({ peer, message }) => `${peer}: ${message ?? 'down'}`).join('; '),
+      message: ready
+        ? `${links.length} of ${links.length} links up`
+        : down.map(({ peer, message }) => `${peer}: ${message ?? 'down'}`).join('; '),
     },
     { type: 'KernelDataPath', status: plan.tunnels?.dataPath === 'kernel' ? 'True' : 'False', reason: 'Detected', message: dataPathReason },
     {

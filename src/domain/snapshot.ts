@@ -137,7 +137,8 @@ function publicAddress(endpoint: Endpoint, port: number, report: TunnelEndpoint 
   if (endpoint.underNAT === true) return undefined;
   const written = parseIp(endpoint.publicIP ?? '');
   if (written !== undefined) return { ip: written, port: endpoint.publicPort || port };
-  const found = report?.spec.addresses.find(({ type }) => type === 'LoadBalancer') ?? report?.spec.addresses.find(({ type }) => type === 'Public');
+  const found =
+    report?.spec.addresses.find(({ type }) => type === 'LoadBalancer') ?? report?.spec.addresses.find(({ type }) => type === 'Public');
   const ip = parseIp(found?.ip ?? '');
   return ip === undefined ? undefined : { ip, port: found?.port ?? port };
 }

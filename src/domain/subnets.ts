@@ -5,7 +5,15 @@ import { familyOf } from '../net/ip.ts';
 const WIDEST = { 4: 8, 6: 16 } as const;
 
 /** Loopback, link-local, multicast, "this network" and reserved (RFC 6890): never pods. */
-const NEVER_PODS = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/16', 'fe80::/10', 'ff00::/8'] as readonly string[] as readonly Cidr[];
+const NEVER_PODS = [
+  '0.0.0.0/8',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '224.0.0.0/3',
+  '::/16',
+  'fe80::/10',
+  'ff00::/8',
+] as readonly string[] as readonly Cidr[];
 
 /** Whether a prefix may be carried between regions at all. */
 export function isCarriable(cidr: Cidr): boolean {

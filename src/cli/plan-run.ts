@@ -1,0 +1,60 @@
+import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
+import type { LocalFacts } from '../domain/facts.ts';
+import { plan } from '../domain/plan.ts';
+import { formatPlan } from '../domain/plan-text.ts';
+import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
+import { hostExec } from '../drivers/exec/exec.ts';
+import { observeFacts } from '../drivers/facts/local-facts.ts';
+import { createKernel } from '../drivers/kernel.ts';
+import { UserError } from '../lib/errors.ts';
+import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
+import { openStore } from '../store/open-store.ts';
+
+export interface PlanOptions {
+  readonly store: string;
+  readonly node: string;
+  readonly output: string;
+  readonly diff?: boolean;
+}
+
+/** @returns false when `--diff` found a difference */
+export async function runPlan({ store: storeText, node, output, diff = false }: PlanOptions): Promise<boolean> {
+  if (output !== 'text' && output !== 'json') throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
+  const store = await openStore(storeText);
+  try {
+    const endpoints = await store.list('TunnelEndpoint');
+    const snapshot = buildSnapshot(await store.list('Gateway'), endpoints);
+    const known = snapshot.regions.flatMap(({ nodes }) => nodes.map(({ name }) => name));
+    if (!known.includes(node)) {
+      throw new UserError([{ source: '--node', message: `${JSON.stringify(node)} is in no region; there are: ${known.join(', ') || 'none (has the controller run?)'}` }]);
+    }
+    const here = await factsOf(node, snapshot, endpoints, diff);
+    // A tunnel that reports itself up counts as up: the plan then is the one that the agent carries out.
+    const links = endpoints.find(({ metadata }) => metadata.name === node)?.status?.links ?? [];
+    const health = new Map(links.map(({ peer, state, path }) => [peer, { up: state === 'Up' && path === 'direct', stuck: false }]));
+    const result = plan({ node, snapshot, facts: here, health });
+    if (!diff) {
+      process.stdout.write(output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result));
+      return true;
+    }
+    const changes = diffKernel(await createKernel(hostExec).observe(), result).map(formatChange);
+    process.stdout.write(output === 'json' ? `${JSON.stringify({ version: 1, node, changes }, undefined, 2)}\n` : changes.map((line) => `${line}\n`).join(''));
+    if (changes.length === 0) process.stderr.write('raven: the kernel is as planned\n');
+    return changes.length === 0;
+  } finally {
+    await store.close();
+  }
+}
+
+/** The facts of this machine when it is that node; otherwise what the node reported, and a device called UNDERLAY. */
+async function factsOf(node: string, snapshot: Snapshot, endpoints: readonly TunnelEndpoint[], mustBeHere: boolean): Promise<LocalFacts> {
+  const self = regionOfNode(snapshot, node)?.nodes.find(({ name }) => name === node);
+  const report = endpoints.find(({ metadata }) => metadata.name === node)?.spec;
+  const found = await observeFacts(hostExec, { nodeIp: self?.privateIp, subnets: self?.subnets ?? [] });
+  const dataPath = report?.dataPath ?? 'kernel';
+  if (found.underlay !== undefined) return { ...found, dataPath };
+  const where = `no device of this machine has ${node}'s address ${self?.privateIp ?? ''}`;
+  if (mustBeHere) throw new UserError([{ source: '--diff', message: `${where}: run it on that node` }]);
+  process.stderr.write(`raven: ${where}; shown for a device UNDERLAY\n`);
+  return { underlay: { dev: 'UNDERLAY', mtuBytes: report?.underlayMtu ?? 1500, prefixes: [] }, hostSource: undefined, dataPath };
+}

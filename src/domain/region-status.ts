@@ -1,0 +1,65 @@
+import { type Endpoint, extraCidrTexts, type Gateway, type NodeInfo } from '../api/gateway.ts';
+import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
+import { compareText } from '../lib/diff.ts';
+import { type Cidr, parseCidr } from '../net/cidr.ts';
+import type { AddressIndex } from './address-index.ts';
+import { type NodeFacts, uncarriable } from './node-facts.ts';
+import type { Finding } from './node-plan.ts';
+import { isCarriable } from './subnets.ts';
+
+export interface RegionStatusInput {
+  readonly gateway: Gateway;
+  /** The nodes that carry the region's label. */
+  readonly nodes: readonly NodeFacts[];
+  /** Elected endpoints, by node name. */
+  readonly active: readonly Endpoint[];
+  /** Public addresses of all regions' gateway endpoints: tunnels run to them, so no tunnel may carry them. */
+  readonly publicAddresses: AddressIndex;
+}
+
+export interface RegionStatus {
+  /** What belongs into `status.nodes`, by name. */
+  readonly nodes: readonly NodeInfo[];
+  /** All subnets of the region. */
+  readonly cidrs: readonly Cidr[];
+  /** What was left out, and why; by node name. */
+  readonly findings: readonly Finding[];
+  readonly hasCalico: boolean;
+}
+
+/** Decides what a region's `status.nodes` says, by the API contract ("status.nodes"). Pure; the order of `nodes` does not matter. */
+export function regionStatus({ gateway, nodes, active, publicAddresses }: RegionStatusInput): RegionStatus {
+  const sorted = nodes.toSorted((a, b) => compareText(a.name, b.name));
+  const findings: Finding[] = sorted.flatMap((node) => node.findings);
+  const cidrs: Cidr[] = [];
+
+  const withoutPublic = (subnets: readonly Cidr[], owner: string): readonly Cidr[] =>
+    subnets.filter((cidr) => {
+      const ip = publicAddresses.firstIn(cidr);
+      if (ip === undefined) return true;
+      findings.push({ reason: 'InvalidPodCIDR', message: `${owner}: ${cidr} holds ${ip}, the public address of a gateway endpoint` });
+      return false;
+    });
+
+  const extras = extraCidrs(gateway, findings);
+  const extrasGoTo = active.find(({ type }) => type === 'tunnel')?.nodeName;
+  const infos = sorted.map(({ name, privateIp = '', subnets }): NodeInfo => {
+    const own = withoutPublic(subnets, `node ${name}`);
+    const extra = name === extrasGoTo ? withoutPublic(extras, `annotation ${EXTRA_CIDRS_ANNOTATION}`) : [];
+    const all = extra.length === 0 ? own : [...new Set([...own, ...extra])];
+    cidrs.push(...all);
+    return { nodeName: name, privateIP: privateIp, subnets: [...all] };
+  });
+  return { nodes: infos, cidrs, findings, hasCalico: nodes.some(({ hasCalico }) => hasCalico) };
+}
+
+/** The annotation may well name the LAN that the gateway itself stands in, so its node's own address is no objection here. */
+function extraCidrs({ metadata }: Gateway, findings: Finding[]): Cidr[] {
+  return extraCidrTexts(metadata.annotations).flatMap((text) => {
+    const cidr = parseCidr(text);
+    if (cidr !== undefined && isCarriable(cidr)) return [cidr];
+    const finding = cidr === undefined ? { reason: '', message: `${JSON.stringify(text)} is no CIDR` } : uncarriable('', cidr);
+    findings.push({ reason: 'InvalidExtraCIDR', message: `annotation ${EXTRA_CIDRS_ANNOTATION}: ${finding.message}` });
+    return [];
+  });
+}

@@ -1,0 +1,71 @@
+import type { IptablesBackend, Topology } from '../topology/resolve.ts';
+import { planInternet } from './internet.ts';
+import { planNode } from './node.ts';
+import { planPod } from './pod.ts';
+import { planRouter } from './router.ts';
+
+/** One network namespace and all that is in it, as text for the tools that make it so. */
+export interface NamespacePlan {
+  readonly netns: string;
+  readonly kind: 'internet' | 'router' | 'node' | 'pod';
+  /** Name of the router, node or pod. */
+  readonly member: string;
+  /** The node whose power supply it hangs on. */
+  readonly node?: string;
+  /** `key=value` for sysctl(8), set before there are any devices: these take the defaults over. */
+  readonly sysctls: readonly string[];
+  /** Lines of `ip -batch -` inside. */
+  readonly ip: readonly string[];
+  /** How it is plugged into a namespace that is there already; absent for the internet. */
+  readonly attach?: Attachment;
+  readonly nft?: string;
+  readonly iptables: readonly IptablesPlan[];
+  /** Seen as /etc/resolv.conf by programs inside (`ip-netns(8)`). */
+  readonly resolvConf?: string;
+}
+
+/** Lines of `ip -batch -` in another namespace, which make the link between the two. */
+export interface Attachment {
+  readonly netns: string;
+  readonly ip: readonly string[];
+  /** Device there: gone with the cable. */
+  readonly device: string;
+}
+
+/** Input of `iptables-<backend>-restore --noflush`. */
+export interface IptablesPlan {
+  readonly backend: IptablesBackend;
+  readonly text: string;
+}
+
+/** All namespaces of a lab: the internet, then routers, nodes and pods, so that each finds what it is plugged into. Pure. */
+export function planLab(topology: Topology, lab: string): NamespacePlan[] {
+  return [
+    planInternet(topology, lab),
+    ...topology.routers.map((router) => planRouter(topology, router, lab)),
+    ...topology.nodes.map((node) => planNode(topology, node, lab)),
+    ...topology.pods.map((pod) => planPod(topology, pod, lab)),
+  ];
+}
+
+/** A plan as commands that a person could type, for `--dry-run` and tests. */
+export function formatLabPlan(plans: readonly NamespacePlan[]): string {
+  return plans.flatMap(formatNamespace).join('\n');
+}
+
+function formatNamespace({ netns, sysctls, ip, attach, nft, iptables, resolvConf }: NamespacePlan): string[] {
+  return [
+    `ip netns add ${netns}`,
+    ...sysctls.map((setting) => `  sysctl ${setting}`),
+    ...(attach?.ip ?? []).map((line) => `  ip -n ${attach?.netns} ${line}`),
+    ...ip.map((line) => `  ip ${line}`),
+    ...indented('nft -f -', nft),
+    ...iptables.flatMap(({ backend, text }) => indented(`iptables-${backend}-restore --noflush`, text)),
+    ...indented(`cat > /etc/netns/${netns}/resolv.conf`, resolvConf),
+  ];
+}
+
+function indented(command: string, text: string | undefined): string[] {
+  if (text === undefined) return [];
+  return [`  ${command} <<.`, ...text.trimEnd().split('\n').map((line) => `    ${line}`)];
+}

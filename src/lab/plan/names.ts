@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto';
+import type { Ip } from '../../net/ip.ts';
+
+/** Every namespace of every lab starts so. */
+export const NETNS_PREFIX = 'raven-';
+/** Namespace of the internet: the first to be made and the last to go, so a lab is known by it even when its state is lost. */
+export const INTERNET = 'internet';
+/** The internet's address on each of its links (RFC 5737, TEST-NET-1). */
+export const INTERNET_IP = '192.0.2.1' as Ip;
+
+/** Devices. Nodes and pods have `eth0`; routers have a bridge towards the LAN and a link to the internet. */
+export const UPLINK = 'eth0';
+export const POD_BRIDGE = 'cni0';
+export const LAN_BRIDGE = 'lan';
+export const WAN = 'wan';
+
+/** Namespace of a node, pod, router or the internet, as `ip netns` names it. */
+export function netnsName(lab: string, member: string): string {
+  return `${NETNS_PREFIX}${lab}-${member}`;
+}
+
+/** A MAC address that stays when a node is built again, as that of a real network card would (locally administered, 40 bits of a hash). */
+export function labMac(netns: string, device: string): string {
+  const digest = createHash('sha256').update(`${netns}/${device}`).digest();
+  return [0x02, ...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/**
+ * The labs that own these namespaces: by their `internet`, and by the names that are known from elsewhere.
+ * @returns lab name → its namespaces; a namespace belongs to the lab with the longest name that fits (`x-y` before `x`).
+ */
+export function groupByLab(netnsNames: readonly string[], knownLabs: readonly string[]): Map<string, string[]> {
+  const ending = `-${INTERNET}`;
+  const marked = netnsNames.filter((each) => each.startsWith(NETNS_PREFIX) && each.endsWith(ending));
+  const labs = new Set([...knownLabs, ...marked.map((each) => each.slice(NETNS_PREFIX.length, -ending.length))]);
+  const longestFirst = [...labs].toSorted((a, b) => b.length - a.length);
+  const groups = new Map<string, string[]>([...labs].toSorted().map((lab) => [lab, []]));
+  for (const netns of netnsNames) {
+    const owner = longestFirst.find((lab) => netns.startsWith(`${NETNS_PREFIX}${lab}-`));
+    if (owner !== undefined) groups.get(owner)?.push(netns);
+  }
+  return groups;
+}

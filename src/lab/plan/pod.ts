@@ -1,0 +1,47 @@
+import { prefixLength } from '../../net/cidr.ts';
+import type { LabPod, Topology } from '../topology/resolve.ts';
+import type { NamespacePlan } from './lab-plan.ts';
+import { labMac, netnsName, POD_BRIDGE, UPLINK } from './names.ts';
+import { familySettings } from './settings.ts';
+
+/** A pod as a bridge CNI sets it up. */
+export function planPod(topology: Topology, pod: LabPod, lab: string): NamespacePlan {
+  const netns = netnsName(lab, pod.name);
+  const node = netnsName(lab, pod.node);
+  const host = topology.nodes.find(({ name }) => name === pod.node);
+  const position = topology.pods.filter((other) => other.node === pod.node).findIndex(({ name }) => name === pod.name);
+  const device = `veth${position + 1}`;
+  const mtu = host?.mtuBytes ?? topology.internet.mtuBytes;
+  return {
+    netns,
+    kind: 'pod',
+    member: pod.name,
+    node: pod.node,
+    sysctls: familySettings(topology),
+    attach: {
+      netns: node,
+      device,
+      ip: [
+        `link add ${device} mtu ${mtu} address ${labMac(node, device)} type veth peer name ${UPLINK} mtu ${mtu} address ${labMac(netns, UPLINK)} netns ${netns}`,
+        `link set ${device} master ${POD_BRIDGE} up`,
+      ],
+    },
+    ip: [
+      'link set lo up',
+      ...(host === undefined
+        ? []
+        : [
+            `addr add ${pod.ip}/${prefixLength(host.podCidr)} dev ${UPLINK}`,
+            `link set ${UPLINK} up`,
+            `route add default via ${host.bridgeIp} dev ${UPLINK}`,
+          ]),
+    ],
+    iptables: [],
+    ...(topology.dns && { resolvConf: resolvConf(topology.dns.clusterIp) }),
+  };
+}
+
+/** As kubelet writes it for `dnsPolicy: ClusterFirst`. */
+function resolvConf(clusterIp: string): string {
+  return `search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver ${clusterIp}\noptions ndots:5\n`;
+}

@@ -1,0 +1,214 @@
+import { addressAt, type Cidr, networkAddress, prefixLength } from '../../net/cidr.ts';
+import { formatIp, type Ip, ipValue } from '../../net/ip.ts';
+import { DEFAULT_TUNNEL_PORT } from '../../api/names.ts';
+import type { NodeFile, RegionFile, TopologyFile } from './schema.ts';
+
+/** A topology with every default filled in and every reference resolved to addresses. */
+export interface Topology {
+  readonly name: string;
+  readonly clusterCidr: Cidr;
+  readonly serviceCidr: Cidr;
+  readonly internet: { readonly mtuBytes: number; readonly dropIcmp: boolean };
+  readonly masquerade: readonly IptablesBackend[];
+  readonly kubeProxy: IptablesBackend;
+  readonly rpFilter: 'strict' | 'loose' | 'off';
+  readonly ipv6: boolean;
+  readonly routers: readonly LabRouter[];
+  readonly regions: readonly LabRegion[];
+  readonly nodes: readonly LabNode[];
+  readonly pods: readonly LabPod[];
+  readonly services: readonly LabService[];
+  readonly dns?: { readonly pod: string; readonly clusterIp: Ip };
+}
+
+export type IptablesBackend = 'legacy' | 'nft';
+
+export interface LabRouter {
+  readonly name: string;
+  /** Name of the region that it was written in: names the internet's device towards it. */
+  readonly region: string;
+  readonly nat: 'none' | 'cone' | 'symmetric';
+  readonly publicIp?: Ip;
+  readonly lan: Cidr;
+  /** Its address in the LAN: the last usable one. */
+  readonly lanIp: Ip;
+  readonly lanMtuBytes: number;
+  readonly wanMtuBytes: number;
+  readonly dropIcmp: boolean;
+  readonly forwards: readonly { readonly protocol: string; readonly publicPort: number; readonly ip: Ip; readonly port: number }[];
+}
+
+export interface LabRegion {
+  readonly name: string;
+  readonly router: string;
+  readonly replicas: number;
+  readonly exposeType: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface LabNode {
+  readonly name: string;
+  readonly region: string;
+  readonly router: string;
+  readonly ip: Ip;
+  readonly mtuBytes: number;
+  readonly podCidr: Cidr;
+  /** Address of the pod bridge: the first of `podCidr`. */
+  readonly bridgeIp: Ip;
+  readonly gateway: boolean;
+  readonly underNat: boolean;
+  readonly port: number;
+  readonly publicIp?: string;
+  readonly publicPort?: number;
+}
+
+export interface LabPod {
+  readonly name: string;
+  readonly node: string;
+  readonly region: string;
+  readonly ip: Ip;
+}
+
+export interface LabService {
+  readonly name: string;
+  readonly namespace: string;
+  readonly clusterIp: Ip;
+  readonly port: number;
+  readonly targetPort: number;
+  readonly protocol: 'TCP' | 'UDP';
+  readonly nodePort?: number;
+  readonly backends: readonly { readonly pod: string; readonly ip: Ip }[];
+}
+
+/** Nodes without an address get those from here on: the low ones are what people give by hand. */
+const FIRST_AUTOMATIC_HOST = 10;
+
+/** Fills in what follows from other fields. Expects references between fields to hold (`checkReferences`); addresses may still be wrong. */
+export function resolveTopology(file: TopologyFile): Topology {
+  const routers = file.regions.filter((region) => region.router.sameAs === undefined).map((region) => resolveRouter(file, region));
+  const nodes = resolveNodes(file, routers);
+  const pods = resolvePods(file, nodes);
+  const ipOfPod = new Map(pods.map((pod) => [pod.name, pod.ip]));
+  const backends = (names: readonly string[]) => names.flatMap((pod) => (ipOfPod.has(pod) ? [{ pod, ip: ipOfPod.get(pod) as Ip }] : []));
+  return {
+    name: file.name,
+    clusterCidr: file.clusterCidr as Cidr,
+    serviceCidr: file.serviceCidr as Cidr,
+    internet: { mtuBytes: file.internet.mtu, dropIcmp: file.internet.dropIcmp },
+    masquerade: [...new Set(file.masquerade)],
+    kubeProxy: file.kubeProxy,
+    rpFilter: file.rpFilter,
+    ipv6: file.ipv6,
+    routers: routers.map((router) => ({ ...router, forwards: resolveForwards(file, router, nodes) })),
+    regions: file.regions.map(({ name, replicas, exposeType, annotations, router }) => ({
+      name,
+      router: routerName(router.sameAs ?? name),
+      replicas,
+      exposeType,
+      annotations,
+    })),
+    nodes,
+    pods,
+    services: file.services.map(({ clusterIP, targetPort, nodePort, pods: names, ...rest }) => ({
+      ...rest,
+      clusterIp: clusterIP as Ip,
+      targetPort: targetPort ?? rest.port,
+      ...(nodePort !== undefined && { nodePort }),
+      backends: backends(names),
+    })),
+    ...(file.dns && { dns: { pod: file.dns.pod, clusterIp: file.dns.clusterIP as Ip } }),
+  };
+}
+
+export function routerName(region: string): string {
+  return `router-${region}`;
+}
+
+/** Last usable address: the router's. */
+export function lastHost(lan: Cidr): Ip {
+  return addressAt(lan, Math.max(2 ** (32 - prefixLength(lan)) - 2, 0));
+}
+
+function resolveRouter(file: TopologyFile, region: RegionFile): LabRouter {
+  const { nat, publicIp, dropIcmp, mtu } = region.router;
+  const lan = (region.lan ?? '0.0.0.0/32') as Cidr;
+  return {
+    name: routerName(region.name),
+    region: region.name,
+    nat,
+    ...(publicIp !== undefined && { publicIp: publicIp as Ip }),
+    lan,
+    lanIp: lastHost(lan),
+    lanMtuBytes: region.mtu ?? file.internet.mtu,
+    wanMtuBytes: mtu ?? file.internet.mtu,
+    dropIcmp,
+    forwards: [],
+  };
+}
+
+function resolveForwards(file: TopologyFile, router: LabRouter, nodes: readonly LabNode[]): LabRouter['forwards'] {
+  const forwards = file.regions.find(({ name }) => name === router.region)?.router.forwards ?? [];
+  return forwards.flatMap(({ node, protocol, publicPort, port }) => {
+    const target = nodes.find(({ name }) => name === node);
+    return target === undefined ? [] : [{ protocol, publicPort, port, ip: target.ip }];
+  });
+}
+
+function resolveNodes(file: TopologyFile, routers: readonly LabRouter[]): LabNode[] {
+  const taken = new Map(routers.map((router) => [router.name, takenAddresses(file, router)]));
+  const placed = file.regions.flatMap((region) => {
+    const router = routers.find(({ name }) => name === routerName(region.router.sameAs ?? region.name));
+    return router === undefined ? [] : region.nodes.map((node) => ({ node, region, router }));
+  });
+  return placed.map(({ node, region, router }, index) => {
+    const podCidr = (node.podCidr ?? defaultPodCidr(file.clusterCidr as Cidr, index + 1)) as Cidr;
+    return {
+      name: node.name,
+      region: region.name,
+      router: router.name,
+      ip: (node.ip ?? nextFree(router.lan, taken.get(router.name) ?? new Set())) as Ip,
+      mtuBytes: router.lanMtuBytes,
+      podCidr,
+      bridgeIp: addressAt(podCidr, 1),
+      gateway: node.gateway,
+      underNat: router.nat !== 'none',
+      port: node.port ?? DEFAULT_TUNNEL_PORT,
+      ...(node.publicIp !== undefined && { publicIp: node.publicIp }),
+      ...(node.publicPort !== undefined && { publicPort: node.publicPort }),
+    };
+  });
+}
+
+function takenAddresses(file: TopologyFile, router: LabRouter): Set<string> {
+  const sharing = file.regions.filter((region) => routerName(region.router.sameAs ?? region.name) === router.name);
+  return new Set([router.lanIp, ...sharing.flatMap((region) => region.nodes.flatMap(({ ip }) => ip ?? []))]);
+}
+
+function nextFree(lan: Cidr, taken: Set<string>): Ip {
+  const size = 2 ** (32 - prefixLength(lan));
+  const first = size > 2 * FIRST_AUTOMATIC_HOST ? FIRST_AUTOMATIC_HOST : 1;
+  let index = first;
+  while (taken.has(addressAt(lan, index)) && index < size) index++;
+  const address = addressAt(lan, index);
+  taken.add(address);
+  return address;
+}
+
+function defaultPodCidr(clusterCidr: Cidr, position: number): string {
+  const { family, value } = ipValue(networkAddress(clusterCidr));
+  return `${formatIp({ family, value: value + BigInt(position) * 256n })}/24`;
+}
+
+function resolvePods(file: TopologyFile, nodes: readonly LabNode[]): LabPod[] {
+  const written = file.regions.flatMap((region) => region.nodes);
+  return nodes.flatMap(({ name, region, podCidr }, i) =>
+    podNames(written[i] ?? { name, pods: 0 }).map((pod, k) => ({ name: pod, node: name, region, ip: addressAt(podCidr, k + 2) })),
+  );
+}
+
+/** Names of a node's pods, as written or made from the node's name. */
+export function podNames({ name, pods }: Pick<NodeFile, 'name' | 'pods'>): string[] {
+  if (typeof pods !== 'number') return [...pods];
+  if (pods === 1) return [`pod-${name}`];
+  return Array.from({ length: pods }, (_, i) => `pod-${name}-${i + 1}`);
+}

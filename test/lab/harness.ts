@@ -1,0 +1,166 @@
+import { execFile, type ExecFileException } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+
+/** A lab driven as its users drive it: through `bin/raven` and the JSON that it prints. */
+
+const RAVEN = fileURLToPath(new URL('../../bin/raven', import.meta.url));
+/** Generous: under software emulation everything takes ten times as long. */
+const COMMAND_TIMEOUT_MS = 240_000;
+
+export interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface LabNode {
+  readonly name: string;
+  readonly region: string;
+  readonly role: string;
+  readonly netns: string;
+  readonly addresses: readonly string[];
+  readonly interface: string;
+  readonly processes: readonly { readonly program: string; readonly pid: number; readonly log: string }[];
+}
+
+export interface LabPod {
+  readonly name: string;
+  readonly node: string;
+  readonly region: string;
+  readonly netns: string;
+  readonly ips: readonly string[];
+  readonly interface: string;
+}
+
+export interface LabList {
+  readonly version: number;
+  readonly name: string;
+  readonly nodes: readonly LabNode[];
+  readonly pods: readonly LabPod[];
+  readonly routers: readonly { readonly name: string; readonly netns: string; readonly nat: string }[];
+  readonly store: string;
+}
+
+export interface Matrix {
+  readonly version: number;
+  readonly ok: boolean;
+  readonly pairs: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly icmp: boolean;
+    readonly tcp: boolean;
+    readonly udp: boolean;
+    readonly sourceSeen: string | null;
+    readonly path: readonly string[];
+    readonly ok: boolean;
+    readonly error: string | null;
+  }[];
+}
+
+/** Runs a program to its end, whatever its exit code. */
+export function run(argv: readonly [string, ...string[]], stdin?: string): Promise<Result> {
+  const [file, ...args] = argv;
+  return new Promise((resolve) => {
+    const child = execFile(file, args, { timeout: COMMAND_TIMEOUT_MS, maxBuffer: 64 << 20 }, (error: ExecFileException | null, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
+    });
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(stdin);
+  });
+}
+
+/** The same, but a failure is thrown with what the program said. */
+export async function must(argv: readonly [string, ...string[]], stdin?: string): Promise<string> {
+  const { code, stdout, stderr } = await run(argv, stdin);
+  if (code !== 0) throw new Error(`${argv.join(' ')}: exit code ${code}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+export const raven = (...args: string[]): Promise<Result> => run([RAVEN, ...args]);
+
+/** A running lab; `down` removes it. */
+export class Lab {
+  readonly name: string;
+
+  private constructor(name: string) {
+    this.name = name;
+  }
+
+  static async up(topology: string, ...options: string[]): Promise<Lab> {
+    const lab = new Lab(`t${process.pid}-${(serial++).toString(36)}`);
+    const { code, stderr } = await raven('lab', 'up', topology, '--name', lab.name, ...options);
+    if (code !== 0) {
+      const logs = await run(['sh', '-c', `tail -n 15 /run/raven-lab/${lab.name}/nodes/*/*.log /run/raven-lab/${lab.name}/*.log`]);
+      await lab.down();
+      throw new Error(`raven lab up: exit code ${code}\n${stderr}\n${logs.stdout}`);
+    }
+    return lab;
+  }
+
+  async down(): Promise<void> {
+    await raven('lab', 'down', '--name', this.name);
+  }
+
+  async list(): Promise<LabList> {
+    return JSON.parse(await must([RAVEN, 'lab', 'ls', '--name', this.name, '-o', 'json'])) as LabList;
+  }
+
+  async node(name: string): Promise<LabNode> {
+    const node = (await this.list()).nodes.find((each) => each.name === name);
+    if (node === undefined) throw new Error(`no node ${name}`);
+    return node;
+  }
+
+  async podOn(node: string): Promise<LabPod> {
+    const pod = (await this.list()).pods.find((each) => each.node === node);
+    if (pod === undefined) throw new Error(`no pod on ${node}`);
+    return pod;
+  }
+
+  async matrix(...options: string[]): Promise<Matrix> {
+    const { stdout, stderr } = await raven('lab', 'matrix', '--name', this.name, '-o', 'json', ...options);
+    if (stdout === '') throw new Error(`raven lab matrix printed nothing: ${stderr}`);
+    return JSON.parse(stdout) as Matrix;
+  }
+
+  /** Every pair in order; prints what is not. */
+  async expectMatrix(...options: string[]): Promise<Matrix> {
+    const matrix = await this.matrix(...options);
+    expect(matrix.pairs.filter(({ ok }) => !ok)).toEqual([]);
+    expect(matrix.ok).toBe(true);
+    expect(matrix.pairs.length).toBeGreaterThan(0);
+    return matrix;
+  }
+
+  exec(name: string, ...argv: string[]): Promise<Result> {
+    return raven('lab', 'exec', name, '--name', this.name, '--', ...argv);
+  }
+
+  /** In a node's or pod's namespace, without the detour through the CLI. */
+  in(netns: string, ...argv: string[]): Promise<string> {
+    return must(['ip', 'netns', 'exec', netns, ...argv]);
+  }
+
+  raven(...args: string[]): Promise<Result> {
+    return raven(...args, '--name', this.name);
+  }
+}
+
+let serial = 0;
+
+/** Waits until `check` is content; a state, not a duration, is what is asserted. */
+export async function eventually<T>(what: string, check: () => Promise<T | undefined | false>, timeoutMs = 120_000): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  let last: unknown;
+  while (Date.now() < deadline) {
+    try {
+      const result = await check();
+      if (result !== undefined && result !== false) return result;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  throw new Error(`not within ${timeoutMs} ms: ${what}${last === undefined ? '' : ` (${String(last)})`}`);
+}
