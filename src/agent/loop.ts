@@ -36,6 +36,8 @@ export interface Agent {
   start(): void;
   /** Someone changed our objects, or the machine's links: look at once. */
   touched(): void;
+  /** As `touched`, because an operator asked: the log tells when it is done. */
+  resync(): void;
   /** Stops working and leaves everything as it is: packets go on. */
   stop(): Promise<void>;
 }
@@ -59,6 +61,7 @@ export function createAgent(parts: AgentParts): Agent {
   let facts: Omit<LocalFacts, 'dataPath'> | undefined;
   let current: { readonly plan: NodePlan; readonly text: string } | undefined;
   let lookAtKernel = true;
+  let resyncAsked = false;
   let vpnStarted = false;
   let vpnCleaned = false;
   let cancelTimer = (): void => undefined;
@@ -72,6 +75,8 @@ export function createAgent(parts: AgentParts): Agent {
     if (synced.size < 2 || stopped) return;
     const full = lookAtKernel;
     lookAtKernel = false;
+    const asked = resyncAsked;
+    resyncAsked = false;
     const snapshot = buildSnapshot([...gateways.values()], [...endpoints.values()]);
     if (full || facts === undefined) facts = await observeFacts(exec, ownAddresses(snapshot));
     const local: LocalFacts = { ...facts, dataPath: tunnels.dataPath };
@@ -85,6 +90,7 @@ export function createAgent(parts: AgentParts): Agent {
     await setTunnels(next);
     prober.set({ address: local.hostSource, peers: next.paths });
     await publish(snapshot, next, local);
+    if (asked) log.info('resync');
     schedule(failed ? RETRY_MS : RESYNC_MS);
   }
 
@@ -167,6 +173,11 @@ export function createAgent(parts: AgentParts): Agent {
     void ticks.request();
   }
 
+  function resync(): void {
+    resyncAsked = true;
+    touched();
+  }
+
   function start(): void {
     store.watch('Gateway', follow(gateways, 'Gateway'));
     store.watch('TunnelEndpoint', follow(endpoints, 'TunnelEndpoint'));
@@ -191,5 +202,5 @@ export function createAgent(parts: AgentParts): Agent {
     await tunnels.close();
   }
 
-  return { start, touched, stop };
+  return { start, touched, resync, stop };
 }

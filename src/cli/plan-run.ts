@@ -1,9 +1,11 @@
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { LocalFacts } from '../domain/facts.ts';
+import type { NodePlan } from '../domain/node-plan.ts';
 import { plan } from '../domain/plan.ts';
 import { formatPlan } from '../domain/plan-text.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
+import { formatConnection, planConnections } from '../drivers/ipsec/connection.ts';
 import { observeFacts } from '../drivers/facts/local-facts.ts';
 import { createKernel } from '../drivers/kernel.ts';
 import { UserError } from '../lib/errors.ts';
@@ -34,7 +36,7 @@ export async function runPlan({ store: storeText, node, output, diff = false }: 
     const health = new Map(links.map(({ peer, state, path }) => [peer, { up: state === 'Up' && path === 'direct', stuck: false }]));
     const result = plan({ node, snapshot, facts: here, health });
     if (!diff) {
-      process.stdout.write(output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result));
+      process.stdout.write(output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result, connectionTexts(result)));
       return true;
     }
     const changes = diffKernel(await createKernel(hostExec).observe(), result).map(formatChange);
@@ -44,6 +46,10 @@ export async function runPlan({ store: storeText, node, output, diff = false }: 
   } finally {
     await store.close();
   }
+}
+
+function connectionTexts({ tunnels }: NodePlan): string[] {
+  return tunnels === undefined ? [] : planConnections(tunnels).map(formatConnection);
 }
 
 /** The facts of this machine when it is that node; otherwise what the node reported, and a device called UNDERLAY. */

@@ -1,6 +1,5 @@
 import { execFile, type ExecFileException } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { expect } from 'vitest';
 
 /** A lab driven as its users drive it: through `bin/raven` and the JSON that it prints. */
 
@@ -124,12 +123,12 @@ export class Lab {
     return JSON.parse(stdout) as Matrix;
   }
 
-  /** Every pair in order; prints what is not. */
+  /** @throws when a pair is not ok, with what was wrong */
   async expectMatrix(...options: string[]): Promise<Matrix> {
     const matrix = await this.matrix(...options);
-    expect(matrix.pairs.filter(({ ok }) => !ok)).toEqual([]);
-    expect(matrix.ok).toBe(true);
-    expect(matrix.pairs.length).toBeGreaterThan(0);
+    const failed = matrix.pairs.filter(({ ok }) => !ok);
+    if (failed.length > 0) throw new Error(failed.map(({ from, to, error }) => `${from} → ${to}: ${error ?? 'not ok'}`).join('\n'));
+    if (!matrix.ok || matrix.pairs.length === 0) throw new Error(`matrix: ok ${matrix.ok}, ${matrix.pairs.length} pairs`);
     return matrix;
   }
 

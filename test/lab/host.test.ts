@@ -1,0 +1,156 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, Lab, type LabList, must, raven, run } from './harness.ts';
+
+/** What Raven does to the rest of a host: nothing (R27, R28). The agents here are the test's own, in a lab without Raven. */
+
+const RAVEN = fileURLToPath(new URL('../../bin/raven', import.meta.url));
+const SECRET = 'Kp3vX9qLmT7wZr2sBn8dYc5hGf4jUe6a';
+let lab: Lab;
+let list: LabList;
+let folder: string;
+const running: ChildProcess[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'raven-host-'));
+  await writeFile(join(folder, 'psk'), SECRET, { mode: 0o600 });
+  lab = await Lab.up('mini', '--no-raven');
+  list = await lab.list();
+  for (const { netns } of list.nodes) await addForeign(netns);
+});
+afterAll(async () => {
+  for (const child of running) child.kill('SIGKILL');
+  for (const { name, netns } of list?.nodes ?? []) await cleanup(name, netns);
+  await lab?.down();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Things of other people, some of them close to ours. */
+async function addForeign(netns: string): Promise<void> {
+  await must(['ip', '-n', netns, '-batch', '-'], [
+    'link add rave0 type veth peer name rave1',
+    'link set rave0 up',
+    'link set rave1 up group 77',
+    'route add 172.30.0.0/16 dev rave0 table 9026 proto 99',
+    'route add 172.31.0.0/16 dev rave0',
+    'rule add pref 99 fwmark 0x4000/0x4000 lookup 9026',
+    'rule add pref 102 lookup 9026',
+    'nexthop add id 77 dev rave0',
+    'neigh add 172.30.0.9 lladdr 02:00:00:00:00:09 dev rave0 nud permanent',
+    'xfrm policy add src 172.30.1.0/24 dst 172.30.2.0/24 dir out priority 77 tmpl src 172.30.0.1 dst 172.30.0.2 proto esp mode tunnel',
+  ].join('\n'));
+  await must(['ip', 'netns', 'exec', netns, 'nft', '-f', '-'], 'table inet ravens { chain forward { type filter hook forward priority -150; meta mark set meta mark | 0x1; } ; }\ntable ip raven { set s { type ipv4_addr; } ; }\n');
+}
+
+/** Everything that a host owner could look at. Counters and ages are left out by the tools themselves. */
+async function snapshot(netns: string): Promise<string> {
+  const commands: [string, ...string[]][] = [
+    ['ip', '-d', 'link'], ['ip', 'address'], ['ip', 'rule'], ['ip', '-6', 'rule'], ['ip', 'route', 'show', 'table', 'all'], ['ip', 'nexthop'],
+    ['ip', 'neigh', 'show', 'nud', 'permanent'], ['ip', 'xfrm', 'policy'], ['ip', 'xfrm', 'state'], ['nft', '-s', 'list', 'ruleset'], ['iptables-legacy-save'],
+    ['sh', '-c', 'for f in /proc/sys/net/ipv4/conf/*/{rp_filter,forwarding} /proc/sys/net/ipv4/ip_forward; do [ -e $f ] && echo $f $(cat $f); done'],
+  ];
+  const texts = await Promise.all(commands.map(async (argv) => `## ${argv.join(' ')}\n${(await run(['ip', 'netns', 'exec', netns, ...argv])).stdout}`));
+  return texts.join('\n').split('\n').filter((line) => !line.startsWith('#') || line.startsWith('##')).join('\n').replaceAll(/\[\d+:\d+\]/g, '');
+}
+
+function startAgent(node: string, netns: string): ChildProcess {
+  const child = spawn('ip', ['netns', 'exec', netns, RAVEN, 'agent', '--store', `dir:${list.store}`, '--node', node, '--psk-file', join(folder, 'psk'), '--state-dir', join(folder, node, 'state'), '--run-dir', join(folder, node, 'run')], { stdio: 'ignore' });
+  running.push(child);
+  return child;
+}
+
+function cleanup(node: string, netns: string): Promise<string> {
+  return must(['ip', 'netns', 'exec', netns, RAVEN, 'agent', '--cleanup', '--node', node, '--run-dir', join(folder, node, 'run')]);
+}
+
+async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill(signal);
+  await ended;
+}
+
+/** The part of a snapshot that is not Raven's. */
+function foreignOf(text: string): string[] {
+  return text.split('\n').filter((line) => /rave0|rave1|9026|172\.3[01]|ravens|MASQ|KUBE|eth0|cni0/.test(line) && !/raven0|rvn-|9027|9028/.test(line));
+}
+
+describe('the rest of the host', () => {
+  it('stays byte for byte the same through start, kill, stop; cleanup leaves nothing, also after kill -9 and run twice', async () => {
+    const before = new Map<string, string>();
+    for (const { name, netns } of list.nodes) before.set(name, await snapshot(netns));
+    expect((await raven('controller', '--store', `dir:${list.store}`, '--once')).code).toBe(0);
+    const agents = list.nodes.map(({ name, netns }) => startAgent(name, netns));
+    await eventually('all pairs', async () => (await lab.matrix()).ok);
+
+    for (const { name, netns } of list.nodes) {
+      expect(foreignOf(await snapshot(netns))).toEqual(foreignOf(before.get(name)!));
+      expect(await snapshot(netns)).not.toBe(before.get(name));
+    }
+
+    // A stopped agent leaves its packets flowing; a killed one too.
+    await kill(agents[0]!, 'SIGTERM');
+    await kill(agents[1]!, 'SIGKILL');
+    expect((await lab.matrix()).ok).toBe(true);
+    for (const { name, netns } of list.nodes) expect(foreignOf(await snapshot(netns))).toEqual(foreignOf(before.get(name)!));
+
+    for (const { name, netns } of list.nodes) {
+      expect(await cleanup(name, netns)).toContain('raven0');
+      expect(await snapshot(netns)).toBe(before.get(name));
+      expect(await cleanup(name, netns)).toBe('');
+      expect(await snapshot(netns)).toBe(before.get(name));
+      expect((await run(['ip', 'netns', 'pids', netns])).stdout.trim().split('\n').length).toBeLessThanOrEqual(1);
+    }
+  });
+});
+
+describe('bad input', () => {
+  const agent = (...options: string[]) => raven('agent', '--node', 'x', '--store', `dir:${list.store}`, '--run-dir', join(folder, 'x'), ...options);
+
+  it.each([
+    ['no secret', []],
+    ['a missing file', ['--psk-file', '/nonexistent/psk']],
+    ['an unknown VPN driver', ['--psk-file', '/dev/null', '--vpn-driver', 'carrier-pigeon']],
+  ])('%s: one message, exit code 2', async (_, options) => {
+    const { code, stderr } = await agent(...options);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/--psk-file|--vpn-driver/);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it.each([['empty', ''], ['short', 'secret'], ['monotonous', 'a'.repeat(40)]])('a secret that is %s is refused', async (_, secret) => {
+    const file = join(folder, 'bad-psk');
+    await writeFile(file, secret, { mode: 0o600 });
+    const { code, stderr } = await agent('--psk-file', file);
+    expect(code).toBe(2);
+    expect(stderr).toContain('--psk-file');
+    if (secret !== '') expect(stderr).not.toContain(secret);
+  });
+
+  it('an unknown store, flag or command ends with exit code 2', async () => {
+    for (const args of [['get', 'gateways', '--store', 'etcd:x'], ['get', 'gateways', '--store', 'dir:/nonexistent'], ['status', '--colour'], ['fly']]) {
+      const { code, stderr } = await raven(...args);
+      expect([args.join(' '), code]).toEqual([args.join(' '), 2]);
+      expect(stderr).not.toMatch(/\n\s+at /);
+    }
+  });
+
+  it('a broken topology is named with file, line and field path, and nothing is built', async () => {
+    const file = join(folder, 'broken.yaml');
+    await writeFile(file, 'name: broken\nregions:\n  - name: a\n    lan: 10.0.0.0/24\n    nodes:\n      - name: a1\n        gatway: true\n');
+    const { code, stderr } = await raven('lab', 'up', file);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/broken\.yaml:\d+: regions\[0\]\.nodes\[0\]/);
+    expect((await run(['ip', 'netns', 'list'])).stdout).not.toContain('raven-broken');
+  });
+
+  it('a second lab of the same name is refused', async () => {
+    const { code, stderr } = await raven('lab', 'up', 'mini', '--name', lab.name);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`raven lab down --name ${lab.name}`);
+    expect((await lab.list()).nodes.length).toBe(2);
+  });
+});

@@ -1,0 +1,240 @@
+import { spawn } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, Lab, type LabNode, must, raven, run } from './harness.ts';
+
+/** The rig of the requirements: A in a cloud, B and C behind NATs, masquerade by both iptables, rp_filter strict, b1 and c1 with one address. */
+
+const RAVEN = fileURLToPath(new URL('../../bin/raven', import.meta.url));
+const CLUSTER = '10.244.0.0/16';
+let lab: Lab;
+let nodes: readonly LabNode[];
+let store: string;
+
+beforeAll(async () => {
+  lab = await Lab.up('rig');
+  ({ nodes, store } = await lab.list().then((list) => ({ nodes: list.nodes, store: list.store })));
+});
+afterAll(() => lab?.down());
+
+const netnsOf = (name: string): string => nodes.find((node) => node.name === name)!.netns;
+
+/** What `raven plan --diff` would still change on a node; empty when the kernel is as planned. */
+async function drift(node: string): Promise<string> {
+  const { stdout, stderr, code } = await run(['ip', 'netns', 'exec', netnsOf(node), RAVEN, 'plan', '--store', `dir:${store}`, '--node', node, '--diff']);
+  if (code !== 0 && code !== 1) throw new Error(stderr);
+  return stdout;
+}
+
+const settled = (node: string): Promise<true> => eventually(`${node} is as planned`, async () => (await drift(node)) === '' || undefined);
+
+describe('rig', () => {
+  it('carries ICMP, TCP and UDP between all pods with their own source, though every node masquerades and b1 and c1 share an address (R1, R6)', async () => {
+    const { pairs } = await lab.expectMatrix();
+    const relayed = pairs.find(({ from, to }) => from === 'pod-b2' && to === 'pod-c2');
+    expect(relayed?.path).toEqual(['b2', 'b1', 'a1', 'c1', 'c2']);
+    const inner = pairs.find(({ from, to }) => from === 'pod-b2' && to === 'pod-b3');
+    expect(inner?.path).toEqual(['b2', 'b3']);
+  });
+
+  it('keeps the source when masquerade rules come after the agent, in both iptables (R1)', async () => {
+    for (const iptables of ['iptables-legacy', 'iptables-nft']) {
+      const rule = ['-s', CLUSTER, '!', '-d', '224.0.0.0/4', '-j', 'MASQUERADE', '--random-fully'];
+      await Promise.all(
+        nodes.map(async ({ netns }) => {
+          await must(['ip', 'netns', 'exec', netns, iptables, '-w', '-t', 'nat', '-D', 'POSTROUTING', ...rule]);
+          await must(['ip', 'netns', 'exec', netns, iptables, '-w', '-t', 'nat', '-A', 'POSTROUTING', ...rule]);
+        }),
+      );
+    }
+    await lab.expectMatrix();
+  });
+
+  it('is not misled by a rule that accepts established packets first of all in mangle (R2)', async () => {
+    const rule = ['PREROUTING', '-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED', '-j', 'ACCEPT'];
+    const inEvery = (...argv: [string, ...string[]]) => Promise.all(['a1', 'a2', 'b1', 'b2'].map((node) => run(['ip', 'netns', 'exec', netnsOf(node), ...argv])));
+    await inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule);
+    const reinsert = setInterval(() => {
+      void inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule).then(() => inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule));
+    }, 1000);
+    try {
+      await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10485760');
+      await lab.expectMatrix('--from', 'pod-b2', '--to', 'pod-a2', '--bytes', '10485760');
+    } finally {
+      clearInterval(reinsert);
+      await eventually('the rules are gone', async () => (await inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule)).every(({ code }) => code !== 0));
+    }
+  });
+
+  it('reaches ClusterIP and NodePort from pods and hosts, on gateway and ordinary nodes, and names by DNS over UDP (R3)', async () => {
+    const { pods } = await lab.list();
+    const topology = await readFile(fileURLToPath(new URL('../../topologies/rig.yaml', import.meta.url)), 'utf8');
+    const clusterIps = [...topology.matchAll(/clusterIP: (10\.96\.\d+\.\d+)\n\s+port: 80\b/g)].map(([, ip]) => ip!);
+    const nodePorts = [...topology.matchAll(/nodePort: (\d+)/g)].map(([, port]) => port!);
+    expect(clusterIps.length).toBeGreaterThan(1);
+    expect(nodePorts.length).toBeGreaterThan(0);
+    const get = async (netns: string, url: string): Promise<string> => {
+      const script = `fetch(${JSON.stringify(url)},{signal:AbortSignal.timeout(20000)}).then(r=>r.text()).then(t=>process.stdout.write(t))`;
+      const { stdout, stderr } = await run(['ip', 'netns', 'exec', netns, 'node', '-e', script]);
+      return stdout === '' ? `${netns} ${url}: ${stderr.split('\n').find((line) => line.includes('rror')) ?? 'nothing'}` : stdout;
+    };
+    for (const name of ['a1', 'a2', 'b1', 'b2', 'c1', 'c2']) {
+      const pod = pods.find(({ node }) => node === name)!;
+      const own = nodes.find((node) => node.name === name)!.addresses[0]!.split('/')[0]!;
+      for (const netns of [pod.netns, netnsOf(name)]) {
+        for (const ip of clusterIps) expect(await get(netns, `http://${ip}/`)).toContain('"pod"');
+        for (const port of nodePorts) expect(await get(netns, `http://${own}:${port}/`)).toContain('"pod"');
+      }
+    }
+    for (const name of ['pod-b2', 'pod-c1']) {
+      const script = `require('dns').promises.resolve4('web.default.svc.cluster.local').then(a=>process.stdout.write(a[0]))`;
+      expect(await must([RAVEN, 'lab', 'exec', name, '--name', lab.name, '--', 'node', '-e', script])).toMatch(/^10\.96\./);
+    }
+  });
+
+  it('floods nothing: a third node sees no frame of others on the inner VXLAN (R33)', async () => {
+    const capture = spawn('ip', ['netns', 'exec', netnsOf('b3'), 'tcpdump', '-i', 'eth0', '-nn', '-l', '--immediate-mode', 'udp', 'port', '4472'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let seen = '';
+    capture.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    await new Promise((resolve) => capture.stderr.once('data', resolve));
+    await lab.expectMatrix('--from', 'pod-b2', '--to', 'a');
+    const ended = new Promise((resolve) => capture.once('exit', resolve));
+    capture.kill('SIGTERM');
+    await ended;
+    expect(seen).toBe('');
+  });
+
+  it('writes nothing in 100 resyncs without change, and its VPN neither (R25)', async () => {
+    await Promise.all(['a1', 'b1', 'b2'].map(settled));
+    const watched = ['b1', 'b2'];
+    const monitors = watched.flatMap((node) =>
+      [['ip', 'monitor', 'link', 'address', 'route', 'rule', 'nexthop'], ['nft', 'monitor']].map((argv) => {
+        const child = spawn('ip', ['netns', 'exec', netnsOf(node), ...argv], { stdio: ['ignore', 'pipe', 'ignore'] });
+        const output: string[] = [];
+        child.stdout.on('data', (chunk: Buffer) => output.push(`${node}: ${chunk.toString()}`));
+        return { child, output };
+      }),
+    );
+    const agentOf = (name: string) => nodes.find((node) => node.name === name)!.processes.find(({ program }) => program === 'agent')!;
+    const logOf = (name: string) => readFile(agentOf(name).log, 'utf8');
+    const before = await Promise.all(watched.map(logOf));
+    for (let i = 0; i < 100; i++) {
+      for (const node of watched) process.kill(agentOf(node).pid, 'SIGHUP');
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+    const after = await Promise.all(watched.map(logOf));
+    for (const { child } of monitors) child.kill('SIGTERM');
+    const added = after.map((text, i) => text.slice(before[i]!.length).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { msg: string }));
+    for (const lines of added) {
+      expect(lines.filter(({ msg }) => msg === 'resync').length).toBeGreaterThanOrEqual(90);
+      expect(lines.filter(({ msg }) => msg !== 'resync')).toEqual([]);
+    }
+    expect(monitors.flatMap(({ output }) => output).filter((line) => !/STALE|REACHABLE|DELAY|PROBE/.test(line))).toEqual([]);
+  });
+
+  it('repairs whatever is deleted by hand, while other flows lose nothing (R25)', async () => {
+    const uri = await must(['sh', '-c', `ls /run/raven-lab/${lab.name}/nodes/b1/run/*.vici`]);
+    const damage: [string, ...string[]][] = [
+      ['ip', 'route', 'flush', 'table', '9027'],
+      ['ip', 'route', 'flush', 'table', '9028'],
+      ['ip', 'rule', 'del', 'pref', '100'],
+      ['ip', 'rule', 'del', 'pref', '101'],
+      ['ip', 'neigh', 'flush', 'dev', 'raven0', 'nud', 'permanent'],
+      ['bridge', 'fdb', 'flush', 'dev', 'raven0'],
+      ['ip', 'nexthop', 'flush', 'proto', '187'],
+      ['ip', 'link', 'del', 'raven0'],
+      ['ip', 'link', 'set', 'raven0', 'mtu', '1200'],
+      ['nft', 'delete', 'table', 'inet', 'raven'],
+      ['nft', 'flush', 'chain', 'inet', 'raven', 'postrouting'],
+      ['sysctl', '-qw', 'net.ipv4.conf.raven0.rp_filter=1'],
+      ['swanctl', '--uri', `unix://${uri.trim()}`, '--terminate', '--ike', 'raven-a1'],
+    ];
+    for (const argv of damage) {
+      await must(['ip', 'netns', 'exec', netnsOf('b1'), ...argv]);
+      await settled('b1');
+      await eventually(`traffic after ${argv.join(' ')}`, async () => (await lab.matrix('--from', 'pod-b2', '--to', 'pod-a2')).ok);
+    }
+    await lab.expectMatrix();
+  });
+
+  it('leaves rp_filter of everything else as it was: strict (R29)', async () => {
+    for (const { netns } of nodes) {
+      const values = await must(['ip', 'netns', 'exec', netns, 'sh', '-c', 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo "$f $(cat $f)"; done']);
+      for (const line of values.trim().split('\n')) expect(line).toMatch(/conf\/(raven0|rvn-[^/]+)\/rp_filter 2$|rp_filter 1$/);
+    }
+  });
+
+  it('names overlapping pod CIDRs on both Gateways, does not route them, and routes the rest (R36)', async () => {
+    const file = join(store, 'nodes.yaml');
+    const original = await readFile(file, 'utf8');
+    const [, cidrOfA2] = /name: a2\n[\s\S]*?podCIDR: "?([\d./]+)/.exec(original)!;
+    const [, cidrOfC2] = /name: c2\n[\s\S]*?podCIDR: "?([\d./]+)/.exec(original)!;
+    try {
+      await writeFile(file, original.replaceAll(cidrOfC2!, cidrOfA2!));
+      await eventually('both Gateways name the overlap', async () => {
+        const { stdout } = await raven('get', 'gateways', '--store', `dir:${store}`, '-o', 'json');
+        const items = (JSON.parse(stdout) as { items: { metadata: { name: string }; status?: { conditions?: { status: string; message: string }[] } }[] }).items;
+        const named = items.filter(({ status }) => status?.conditions?.some((c) => c.status === 'False' && c.message.includes(cidrOfA2!)));
+        return named.map(({ metadata }) => metadata.name).join() === 'a,c';
+      });
+      await Promise.all(['a1', 'b1', 'b2', 'c1'].map(settled));
+      const routes = await must(['ip', 'netns', 'exec', netnsOf('b2'), 'ip', 'route', 'show', 'table', '9027']);
+      expect(routes).not.toContain(cidrOfA2);
+      await lab.expectMatrix('--from', 'pod-b2', '--to', 'pod-a1');
+      await lab.expectMatrix('--from', 'pod-b2', '--to', 'pod-c1');
+    } finally {
+      await writeFile(file, original);
+    }
+    await eventually('everything is back', async () => (await lab.matrix()).ok);
+  });
+
+  it('harms nobody with a Gateway of unknown nodes, without endpoints, or half written (R35)', async () => {
+    const odd = join(store, 'odd.yaml');
+    const gateway = (name: string, spec: string) => `apiVersion: raven.openyurt.io/v1beta1\nkind: Gateway\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
+    try {
+      await writeFile(odd, `${gateway('ghost', '{tunnelConfig: {Replicas: 1}, endpoints: [{nodeName: nobody, type: tunnel}]}')}---\n${gateway('empty', '{}')}---\nkind: [`);
+      await eventually('the broken file is named', async () => (await raven('get', 'gateways', '--store', `dir:${store}`)).stderr.includes('odd.yaml'));
+      await lab.expectMatrix();
+      await writeFile(odd, `${gateway('ghost', '{tunnelConfig: {Replicas: 1}, endpoints: [{nodeName: nobody, type: tunnel}]}')}---\n${gateway('empty', '{}')}`);
+      await eventually('a condition names the unknown node', async () => {
+        const { stdout } = await raven('get', 'gateways', 'ghost', '--store', `dir:${store}`, '-o', 'json');
+        return stdout.includes('nobody') && stdout.includes('"conditions"');
+      });
+      await lab.expectMatrix();
+    } finally {
+      await run(['rm', '-f', odd]);
+    }
+  });
+
+  it('lets another node take over when a gateway loses power, and takes it back without a bounce (R26)', async () => {
+    expect((await lab.raven('lab', 'kill', 'b1')).code).toBe(0);
+    await eventually('b3 is the gateway', async () => (await lab.node('b3')).role === 'gateway');
+    await eventually('traffic flows again', async () => (await lab.matrix('--from', 'b', '--to', 'a')).ok && (await lab.matrix('--from', 'c', '--to', 'b')).ok);
+    await Promise.all(['a1', 'b2', 'b3', 'c1'].map(settled));
+    expect((await lab.raven('lab', 'start', 'b1')).code).toBe(0);
+    nodes = (await lab.list()).nodes;
+    await eventually('b1 is back as standby', async () => (await lab.node('b1')).role === 'standby');
+    await settled('b1');
+    await eventually('every pair', async () => (await lab.matrix()).ok);
+    expect((await lab.node('b3')).role).toBe('gateway');
+  });
+
+  it('follows a node that leaves its region, everywhere (R26)', async () => {
+    const file = join(store, 'nodes.yaml');
+    const original = await readFile(file, 'utf8');
+    const label = /(name: b2\n\s+labels:[\s\S]*?raven\.openyurt\.io\/gateway: )b/;
+    expect(original).toMatch(label);
+    try {
+      await writeFile(file, original.replace(label, '$1nowhere'));
+      await eventually('b2 carries nothing', async () => (await run(['ip', '-n', netnsOf('b2'), 'link', 'show', 'raven0'])).code !== 0);
+      await Promise.all(['a1', 'b3', 'c1'].map(settled));
+      const routes = await must(['ip', 'netns', 'exec', netnsOf('a1'), 'ip', 'route', 'show', 'table', '9027']);
+      expect(routes).not.toContain((await lab.podOn('b2')).ips[0]!.replace(/\.\d+(\/.*)?$/, '.0/24'));
+    } finally {
+      await writeFile(file, original);
+    }
+    await eventually('every pair', async () => (await lab.matrix()).ok);
+  });
+});
