@@ -28,10 +28,19 @@ export const RULE_PREF_TO_REGIONS = 100;
 export const RULE_PREF_FROM_REGIONS = 101;
 /** Mark bit of packets that came out of a tunnel; the other 31 bits are never touched. */
 export const FROM_TUNNEL_MARK = 0x40;
-/** Route and nexthop origin (`ip-route(8)` protocol): tells our objects from everybody else's. */
-export const ROUTE_PROTOCOL = 187;
+/** Route and nexthop origin (`ip-route(8)` protocol): tells our objects from everybody else's. Free in the kernel's and iproute2's lists. */
+export const ROUTE_PROTOCOL = 82;
+/**
+ * Stands on each of our devices, scope host, and is never used by a packet: a device without any IPv4 address drops what it receives as soon as the
+ * reverse path filter is on, even when loose (kernel, `__fib_validate_source`).
+ */
+export const ANCHOR_ADDRESS = '169.254.90.27';
 /** Next-hop ids FIRST..FIRST+65535 are ours. */
 export const NEXTHOP_ID_FIRST = 0x52560000;
 export const NFT_TABLE = 'raven';
 /** UDP port of the agent's echo responder on the overlay address. */
 export const PROBE_PORT = 4473;
+/** Table into which user-space charon writes the routes that it insists on (kernel-libipsec ignores `install_routes`); no rule looks there. */
+export const CHARON_TABLE = 9029;
+/** Preference of charon's own rule for that table, which is deleted as soon as charon runs; behind main and default until then. */
+export const CHARON_RULE_PREF = 32768;

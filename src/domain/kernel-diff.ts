@@ -1,6 +1,7 @@
-import { ROUTE_PROTOCOL } from '../api/names.ts';
+import { ANCHOR_ADDRESS, ROUTE_PROTOCOL } from '../api/names.ts';
 import { compareText } from '../lib/diff.ts';
 import {
+  type KernelPlan,
   type KernelState,
   type LinkState,
   fdbText,
@@ -24,7 +25,6 @@ import {
   type LinkPlan,
   type Neighbour,
   type Nexthop,
-  type NodePlan,
   type Rule,
 } from './node-plan.ts';
 
@@ -48,13 +48,14 @@ export function formatChange({ tool, text, family }: Change): string {
  * to the rules that send packets there, and removals the other way round. Empty when nothing differs.
  *
  * Pure. Knows what else vanishes with a device or a next hop, and puts it back in the same run. What needs a device that is not there
- * (the user-space VPN has not made it yet, or its name is taken by another type) is left out.
+ * (the user-space VPN has not made it yet or is gone, or its name is taken by another type) is left out.
  */
-export function diffKernel(observed: KernelState, fullPlan: NodePlan): Change[] {
+export function diffKernel(observed: KernelState, fullPlan: KernelPlan): Change[] {
   const plan = withoutDevices(fullPlan, missingDevices(observed, fullPlan));
   const links = diffLinks(observed, plan);
-  const replaced = replacedNexthops(observed, plan);
-  const state = withoutNexthops(withoutDeviceObjects(observed, links), replaced);
+  const standing = withoutDeviceObjects(observed, links);
+  const replaced = replacedNexthops(standing, plan);
+  const state = withoutNexthops(standing, replaced);
   const fdb = diffFdb(state, plan);
   const neighbours = diffNeighbours(state, plan);
   const nexthops = diffNexthops(state, plan);
@@ -90,13 +91,13 @@ function ip(text: string, family: 4 | 6 = 4): Change {
   return { tool: 'ip', text, ...(family === 6 && { family }) };
 }
 
-function missingDevices({ links, foreignLinks }: KernelState, plan: NodePlan): ReadonlySet<string> {
-  const present = new Set(links.map(({ name }) => name));
+function missingDevices({ links, foreignLinks }: KernelState, plan: KernelPlan): ReadonlySet<string> {
+  const present = new Set(links.filter(({ type, noCarrier }) => type !== 'tun' || noCarrier !== true).map(({ name }) => name));
   const notMadeYet = plan.links.filter(({ type, name }) => type === 'tun' && !present.has(name)).map(({ name }) => name);
   return new Set([...foreignLinks, ...notMadeYet]);
 }
 
-function withoutDevices(plan: NodePlan, devices: ReadonlySet<string>): NodePlan {
+function withoutDevices(plan: KernelPlan, devices: ReadonlySet<string>): KernelPlan {
   if (devices.size === 0) return plan;
   const nexthops = plan.nexthops.filter(({ dev }) => !devices.has(dev));
   const ids = new Set(plan.nexthops.filter(({ dev }) => devices.has(dev)).map(({ id }) => id));
@@ -119,7 +120,7 @@ interface LinkChanges extends Changes {
   readonly flushed: ReadonlySet<string>;
 }
 
-function diffLinks({ links, ipv6 }: KernelState, plan: NodePlan): LinkChanges {
+function diffLinks({ links, ipv6 }: KernelState, plan: KernelPlan): LinkChanges {
   const current = new Map(links.map((link) => [link.name, link]));
   const wanted = new Set(plan.links.map(({ name }) => name));
   const gone = new Set<string>();
@@ -146,7 +147,11 @@ function diffLinks({ links, ipv6 }: KernelState, plan: NodePlan): LinkChanges {
 
 function addLink(link: LinkPlan, ipv6: boolean): Change[] {
   const quiet = ipv6 ? [ip(`link set dev ${link.name} addrgenmode none`)] : [];
-  return [ip(`link add ${formatLink(link)}`), ...quiet, ip(`link set dev ${link.name} up`)];
+  return [ip(`link add ${formatLink(link)}`), ...quiet, anchor(link.name), ip(`link set dev ${link.name} up`)];
+}
+
+function anchor(name: string): Change {
+  return ip(`address replace ${ANCHOR_ADDRESS}/32 dev ${name} scope host`);
 }
 
 function changeLink(have: LinkState, want: LinkState, ipv6: boolean): Change[] {
@@ -158,7 +163,8 @@ function changeLink(have: LinkState, want: LinkState, ipv6: boolean): Change[] {
   ].join('');
   // Before `up`: that is when the address is made.
   const quiet = ipv6 && !have.quiet && want.type !== 'tun' ? [ip(`link set dev ${want.name} addrgenmode none`)] : [];
-  return words === '' ? quiet : [...quiet, ip(`link set dev ${want.name}${words}`)];
+  const prepared = have.anchored ? quiet : [...quiet, anchor(want.name)];
+  return words === '' ? prepared : [...prepared, ip(`link set dev ${want.name}${words}`)];
 }
 
 function withoutDeviceObjects(state: KernelState, { gone, flushed }: LinkChanges): KernelState {
@@ -176,7 +182,7 @@ function withoutDeviceObjects(state: KernelState, { gone, flushed }: LinkChanges
 }
 
 /** Ids whose next hop cannot turn into the planned one in place: a group, a blackhole, or one of the other family. */
-function replacedNexthops({ nexthops }: KernelState, plan: NodePlan): ReadonlySet<number> {
+function replacedNexthops({ nexthops }: KernelState, plan: KernelPlan): ReadonlySet<number> {
   const wanted = new Map(plan.nexthops.map(({ id, family }) => [id, family]));
   return new Set(
     nexthops.filter(({ id, family, extra }) => wanted.has(id) && (extra !== undefined || wanted.get(id) !== family)).map(({ id }) => id),
@@ -193,14 +199,14 @@ function withoutNexthops(state: KernelState, ids: ReadonlySet<number>): KernelSt
   };
 }
 
-function diffSysctls({ sysctls }: KernelState, plan: NodePlan): Change[] {
+function diffSysctls({ sysctls }: KernelState, plan: KernelPlan): Change[] {
   return plan.sysctls
     .filter(({ key, value }) => sysctls.get(key) !== value)
     .map(({ key, value }) => ({ tool: 'sysctl', text: `${key}=${value}` }));
 }
 
 /** A VXLAN device keeps one destination for a unicast MAC, so `replace` moves it. */
-function diffFdb(state: KernelState, plan: NodePlan): Changes {
+function diffFdb(state: KernelState, plan: KernelPlan): Changes {
   const current = new Set(state.fdb.map(fdbText));
   const wanted = new Set(plan.fdb.map(({ mac }) => mac));
   const surplus = ({ mac, extra }: Observed<FdbEntry>): boolean => extra !== undefined || !wanted.has(mac);
@@ -212,7 +218,7 @@ function diffFdb(state: KernelState, plan: NodePlan): Changes {
   };
 }
 
-function diffNeighbours(state: KernelState, plan: NodePlan): Changes {
+function diffNeighbours(state: KernelState, plan: KernelPlan): Changes {
   const place = ({ ip: address, dev }: Neighbour): string => `${address} dev ${dev}`;
   const current = new Set(state.neighbours.map(formatNeighbour));
   const wanted = new Set(plan.neighbours.map(place));
@@ -224,7 +230,7 @@ function diffNeighbours(state: KernelState, plan: NodePlan): Changes {
   };
 }
 
-function diffNexthops(state: KernelState, plan: NodePlan): Changes {
+function diffNexthops(state: KernelState, plan: KernelPlan): Changes {
   const current = new Set(state.nexthops.map(nexthopText));
   const wanted = new Set(plan.nexthops.map(({ id }) => id));
   const missing = plan.nexthops.filter((nexthop) => !current.has(nexthopText(nexthop)));
@@ -239,7 +245,7 @@ function familyWord({ via, family }: Nexthop): 4 | 6 {
   return via === undefined ? family : 4;
 }
 
-function diffRoutes(state: KernelState, plan: NodePlan): Changes {
+function diffRoutes(state: KernelState, plan: KernelPlan): Changes {
   const wanted = new Set(plan.routes.map(routeText));
   const wantedKeys = new Set(plan.routes.map(routeKey));
   const current = new Set(state.routes.map(routeText));
@@ -259,7 +265,7 @@ function diffRoutes(state: KernelState, plan: NodePlan): Changes {
   };
 }
 
-function diffRules(state: KernelState, plan: NodePlan): Changes {
+function diffRules(state: KernelState, plan: KernelPlan): Changes {
   const wanted = new Set(plan.rules.map(ruleText));
   const current = new Set(state.rules.map(ruleText));
   const stamp = `protocol ${ROUTE_PROTOCOL}`;

@@ -1,6 +1,5 @@
 import { compareText } from '../lib/diff.ts';
-import type { Cidr } from '../net/cidr.ts';
-import { nftStateOf } from './nft-text.ts';
+import { formatNftState, type NftState, nftStateOf } from './nft-text.ts';
 import {
   type FdbEntry,
   formatFdb,
@@ -12,8 +11,6 @@ import {
   type LinkPlan,
   type Neighbour,
   type Nexthop,
-  type NftChain,
-  type NftSet,
   type NodePlan,
   type Route,
   type Rule,
@@ -51,8 +48,12 @@ export interface LinkState {
   readonly group: number;
   readonly mac?: string;
   readonly up: boolean;
+  /** Has `ANCHOR_ADDRESS`. */
+  readonly anchored: boolean;
   /** No link-local IPv6 address, and so no router solicitations (`addrgenmode none`). */
   readonly quiet: boolean;
+  /** A TUN device that no process holds: the kernel takes no next hop there. */
+  readonly noCarrier?: boolean;
 }
 
 export interface RouteState extends Route {
@@ -60,15 +61,6 @@ export interface RouteState extends Route {
   readonly key?: string;
   /** Other words that a plan never says: `advmss 1200`. */
   readonly extra?: string;
-}
-
-/** An nft table without what differs from listing to listing. A rule is the hash that its comment carries, or its text when it has none of ours. */
-export interface NftState {
-  readonly name: string;
-  readonly chains: readonly (NftChain & { readonly policy: string })[];
-  readonly sets: readonly NftSet[];
-  /** Objects and flags that we never make. */
-  readonly other: readonly string[];
 }
 
 /** The sysctls under `net/ipv4/conf/<device>/` that a plan may set, and so the ones that are read. */
@@ -88,8 +80,13 @@ export const EMPTY_STATE: KernelState = {
   foreign: [],
 };
 
+/** The part of a plan that the kernel carries, without its tunnels. */
+export type KernelPlan = Pick<NodePlan, 'links' | 'fdb' | 'neighbours' | 'nexthops' | 'routes' | 'rules' | 'nft' | 'sysctls'>;
+
+export const EMPTY_KERNEL_PLAN: KernelPlan = { links: [], fdb: [], neighbours: [], nexthops: [], routes: [], rules: [], nft: undefined, sysctls: [] };
+
 /** The state in which nothing is left to do for `plan`. */
-export function stateOf(plan: NodePlan): KernelState {
+export function stateOf(plan: KernelPlan): KernelState {
   return {
     ...EMPTY_STATE,
     links: plan.links.map(linkStateOf),
@@ -107,7 +104,7 @@ export function linkStateOf(link: LinkPlan): LinkState {
   const { type, name, mtuBytes } = link;
   const fixed = formatLink(link).split(' type ')[1] ?? '';
   const group = type === 'vxlan' ? 0 : link.group;
-  return { type, name, fixed, mtuBytes, group, ...(type === 'vxlan' && { mac: link.mac }), up: true, quiet: true };
+  return { type, name, fixed, mtuBytes, group, ...(type === 'vxlan' && { mac: link.mac }), up: true, anchored: true, quiet: true };
 }
 
 /** One line for each of our objects, in a fixed order: equal states have equal lines. */
@@ -120,17 +117,18 @@ export function stateLines(state: KernelState): string[] {
     ...nexthops.map((nexthop) => `nexthop ${nexthopText(nexthop)}`),
     ...routes.map((route) => `route ${routeText(route)}`),
     ...rules.map((rule) => `rule ${ruleText(rule)}`),
-    ...(nft === undefined ? [] : [`nft ${JSON.stringify(nft)}`]),
+    ...(nft === undefined ? [] : [`nft ${formatNftState(nft)}`]),
     ...[...sysctls].map(([key, value]) => `sysctl ${key}=${value}`),
   ].toSorted(compareText);
 }
 
-export function linkText({ name, mtuBytes, group, mac, up, quiet, fixed }: LinkState): string {
+export function linkText({ name, mtuBytes, group, mac, up, anchored, quiet, fixed }: LinkState): string {
   return words(
     name,
     `mtu ${mtuBytes} group ${group}`,
     mac && `address ${mac}`,
     up ? 'up' : 'down',
+    anchored && 'anchored',
     quiet && 'addrgenmode none',
     fixed && `type ${fixed}`,
   );
@@ -156,11 +154,6 @@ export function routeKey({ table, dst, key }: RouteState): string {
 
 export function ruleText(rule: Observed<Rule>): string {
   return words(rule.family === 6 && '-6', formatRule(rule), rule.extra);
-}
-
-/** Whether a prefix or address text is IPv6. */
-export function isIpv6(text: Cidr | string): boolean {
-  return text.includes(':');
 }
 
 function words(...parts: readonly (string | false | undefined)[]): string {

@@ -1,8 +1,16 @@
 import { compareText } from '../lib/diff.ts';
 import { fnv1a } from '../lib/hash.ts';
 import { type Cidr, compareCidrs } from '../net/cidr.ts';
-import type { NftState } from './kernel-state.ts';
 import type { NftChain, NftSet, NftTable } from './node-plan.ts';
+
+/** An nft table without what differs from listing to listing. A rule is the hash that its comment carries, or its text when it has none of ours. */
+export interface NftState {
+  readonly name: string;
+  readonly chains: readonly (NftChain & { readonly policy: string })[];
+  readonly sets: readonly NftSet[];
+  /** Objects and flags that we never make. */
+  readonly other: readonly string[];
+}
 
 /** Every nft chain of ours lets pass what no rule stopped. */
 const POLICY = 'accept';
@@ -69,6 +77,11 @@ function diffElements(table: string, { name, elements }: NftSet, current: readon
     ...(remove.length === 0 ? [] : [`delete element inet ${table} ${name} { ${remove.join(', ')} }`]),
     ...(add.length === 0 ? [] : [`add element inet ${table} ${name} { ${add.join(', ')} }`]),
   ];
+}
+
+/** A table in one text: equal tables have equal texts. */
+export function formatNftState(state: NftState): string {
+  return [shapeOf(state), ...state.sets.map(({ name, elements }) => `${name}: ${elements.join(' ')}`)].join('\n');
 }
 
 /** All of a table except the contents of its sets. */

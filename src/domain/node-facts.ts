@@ -54,7 +54,7 @@ function podCidrTexts({ spec: { podCIDRs = [], podCIDR = '' } }: Node): readonly
 }
 
 function judge(text: string, cidr: Cidr | undefined, own: readonly Ip[]): Finding | undefined {
-  if (text.trim() === '') return { reason: 'EmptyPodCIDR', message: 'has no pod CIDR' };
+  if (text.trim() === '') return { reason: 'EmptyPodCIDR', message: 'has no pod CIDR, or an empty one' };
   if (cidr === undefined) return { reason: 'InvalidPodCIDR', message: `pod CIDR ${JSON.stringify(text)} is no CIDR` };
   if (!isCarriable(cidr)) return uncarriable('InvalidPodCIDR', cidr);
   const swallowed = own.find((ip) => cidrContainsIp(cidr, ip));

@@ -143,7 +143,7 @@ describe('rig', () => {
       ['ip', 'rule', 'del', 'pref', '101'],
       ['ip', 'neigh', 'flush', 'dev', 'raven0', 'nud', 'permanent'],
       ['bridge', 'fdb', 'flush', 'dev', 'raven0'],
-      ['ip', 'nexthop', 'flush', 'proto', '187'],
+      ['ip', 'nexthop', 'flush', 'proto', '82'],
       ['ip', 'link', 'del', 'raven0'],
       ['ip', 'link', 'set', 'raven0', 'mtu', '1200'],
       ['nft', 'delete', 'table', 'inet', 'raven'],

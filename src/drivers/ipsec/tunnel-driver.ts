@@ -19,6 +19,8 @@ export interface TunnelState {
 export interface TunnelDriver {
   readonly name: 'ipsec';
   readonly dataPath: DataPath;
+  /** Tells `start` what it will be asked for first: the port to listen on is fixed when the daemon starts. */
+  prepare(desired: TunnelPlan): void;
   /** Adopts the running daemon of an earlier agent, or starts it. Idempotent. */
   start(): Promise<void>;
   /**

@@ -13,7 +13,7 @@ export function planInternet(topology: Topology, lab: string): NamespacePlan {
     kind: 'internet',
     member: INTERNET,
     sysctls: forwarderSettings(topology, 'off'),
-    ip: ['link set lo up'],
+    ip: ['link set dev lo up'],
     ...(topology.internet.dropIcmp && { nft: ['table ip lab {', ...dropIcmpChains(), '}', ''].join('\n') }),
     iptables: [],
   };

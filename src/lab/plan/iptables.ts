@@ -6,18 +6,22 @@ import type { LabNode, LabService, Topology } from '../topology/resolve.ts';
  */
 export function cniRules({ clusterCidr, nodes }: Topology, node: LabNode): string {
   const region = nodes.filter((other) => other.region === node.region).map(({ podCidr }) => podCidr);
-  return restore('nat', ['FLANNEL-POSTRTG'], [
-    '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
-    ...region.map((cidr) => `-A FLANNEL-POSTRTG -s ${cidr} -d ${region.join(',')} -j RETURN`),
-    `-A FLANNEL-POSTRTG -s ${clusterCidr} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully`,
-  ]);
+  return restore(
+    'nat',
+    ['FLANNEL-POSTRTG'],
+    [
+      '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
+      ...region.map((cidr) => `-A FLANNEL-POSTRTG -s ${cidr} -d ${region.join(',')} -j RETURN`),
+      `-A FLANNEL-POSTRTG -s ${clusterCidr} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully`,
+    ],
+  );
 }
 
 /** What kube-proxy in iptables mode writes on every node (kubernetes, pkg/proxy/iptables/proxier.go); undefined without services. */
 export function kubeProxyRules(topology: Topology): string | undefined {
   const services = [...topology.services, ...dnsServices(topology)];
   if (services.length === 0) return undefined;
-  const named = services.map((service) => ({ service, key: chainKey(service) }));
+  const named = services.map((service, i) => ({ service, key: chainKey(service, i) }));
   const chains = ['KUBE-SERVICES', 'KUBE-NODEPORTS', 'KUBE-POSTROUTING', 'KUBE-MARK-MASQ'];
   const nat = restore(
     'nat',
@@ -34,12 +38,16 @@ export function kubeProxyRules(topology: Topology): string | undefined {
       '-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS',
     ],
   );
-  const filter = restore('filter', ['KUBE-FORWARD'], [
-    '-I FORWARD 1 -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
-    '-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP',
-    '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT',
-    '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
-  ]);
+  const filter = restore(
+    'filter',
+    ['KUBE-FORWARD'],
+    [
+      '-I FORWARD 1 -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
+      '-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP',
+      '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT',
+      '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+    ],
+  );
   return nat + filter;
 }
 
@@ -59,9 +67,8 @@ export function dnsServices({ dns, pods }: Topology): LabService[] {
 }
 
 /** Chain names have at most 28 characters; kube-proxy hashes, here they stay readable. */
-function chainKey({ clusterIp, port, protocol }: LabService): string {
-  const host = clusterIp.split('.').slice(2).join('-');
-  return `${host}-${port}${protocol === 'TCP' ? 'T' : 'U'}`;
+function chainKey({ name }: LabService, index: number): string {
+  return `${name.slice(0, 10)}-${index}`;
 }
 
 function serviceChains({ backends, nodePort }: LabService, key: string): string[] {

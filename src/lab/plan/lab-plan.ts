@@ -16,7 +16,7 @@ export interface NamespacePlan {
   readonly sysctls: readonly string[];
   /** Lines of `ip -batch -` inside. */
   readonly ip: readonly string[];
-  /** How it is plugged into a namespace that is there already; absent for the internet. */
+  /** Where the other end of its cable is; absent for the internet. */
   readonly attach?: Attachment;
   readonly nft?: string;
   readonly iptables: readonly IptablesPlan[];
@@ -24,11 +24,11 @@ export interface NamespacePlan {
   readonly resolvConf?: string;
 }
 
-/** Lines of `ip -batch -` in another namespace, which make the link between the two. */
+/** Lines of `ip -batch -` in another namespace, which plug the cable in there. The cable itself is among the namespace's own lines. */
 export interface Attachment {
   readonly netns: string;
   readonly ip: readonly string[];
-  /** Device there: gone with the cable. */
+  /** Device there. */
   readonly device: string;
 }
 
@@ -38,7 +38,7 @@ export interface IptablesPlan {
   readonly text: string;
 }
 
-/** All namespaces of a lab: the internet, then routers, nodes and pods, so that each finds what it is plugged into. Pure. */
+/** All namespaces of a lab: the internet, then routers, nodes and pods. Pure. */
 export function planLab(topology: Topology, lab: string): NamespacePlan[] {
   return [
     planInternet(topology, lab),
@@ -57,8 +57,8 @@ function formatNamespace({ netns, sysctls, ip, attach, nft, iptables, resolvConf
   return [
     `ip netns add ${netns}`,
     ...sysctls.map((setting) => `  sysctl ${setting}`),
-    ...(attach?.ip ?? []).map((line) => `  ip -n ${attach?.netns} ${line}`),
     ...ip.map((line) => `  ip ${line}`),
+    ...(attach?.ip ?? []).map((line) => `  ip -n ${attach?.netns} ${line}`),
     ...indented('nft -f -', nft),
     ...iptables.flatMap(({ backend, text }) => indented(`iptables-${backend}-restore --noflush`, text)),
     ...indented(`cat > /etc/netns/${netns}/resolv.conf`, resolvConf),
@@ -67,5 +67,11 @@ function formatNamespace({ netns, sysctls, ip, attach, nft, iptables, resolvConf
 
 function indented(command: string, text: string | undefined): string[] {
   if (text === undefined) return [];
-  return [`  ${command} <<.`, ...text.trimEnd().split('\n').map((line) => `    ${line}`)];
+  return [
+    `  ${command} <<.`,
+    ...text
+      .trimEnd()
+      .split('\n')
+      .map((line) => `    ${line}`),
+  ];
 }

@@ -18,10 +18,10 @@ export function planManifests(topology: Topology, nowMs: number): Manifests {
   return { 'nodes.yaml': documents(nodes), 'gateways.yaml': documents(gateways) };
 }
 
-/** Names that cluster DNS answers, as JSON `{name: address}`: the input of the DNS pod. */
+/** Names that cluster DNS answers, as JSON `{name: [address]}`: the input of the DNS pod. */
 export function planZone({ services, dns }: Topology): string {
-  const entries = services.map(({ name, namespace, clusterIp }) => [`${name}.${namespace}.svc.cluster.local`, clusterIp]);
-  const own = dns === undefined ? [] : [['kube-dns.kube-system.svc.cluster.local', dns.clusterIp]];
+  const entries = services.map(({ name, namespace, clusterIp }) => [`${name}.${namespace}.svc.cluster.local`, [clusterIp]]);
+  const own = dns === undefined ? [] : [['kube-dns.kube-system.svc.cluster.local', [dns.clusterIp]]];
   return `${JSON.stringify(Object.fromEntries([...entries, ...own]), undefined, 2)}\n`;
 }
 

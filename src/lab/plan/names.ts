@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { compareText } from '../../lib/diff.ts';
 import type { Ip } from '../../net/ip.ts';
 
 /** Every namespace of every lab starts so. */
@@ -34,7 +35,7 @@ export function groupByLab(netnsNames: readonly string[], knownLabs: readonly st
   const marked = netnsNames.filter((each) => each.startsWith(NETNS_PREFIX) && each.endsWith(ending));
   const labs = new Set([...knownLabs, ...marked.map((each) => each.slice(NETNS_PREFIX.length, -ending.length))]);
   const longestFirst = [...labs].toSorted((a, b) => b.length - a.length);
-  const groups = new Map<string, string[]>([...labs].toSorted().map((lab) => [lab, []]));
+  const groups = new Map<string, string[]>([...labs].toSorted(compareText).map((lab) => [lab, []]));
   for (const netns of netnsNames) {
     const owner = longestFirst.find((lab) => netns.startsWith(`${NETNS_PREFIX}${lab}-`));
     if (owner !== undefined) groups.get(owner)?.push(netns);

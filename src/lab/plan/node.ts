@@ -2,7 +2,8 @@ import { prefixLength } from '../../net/cidr.ts';
 import type { LabNode, Topology } from '../topology/resolve.ts';
 import { cniRules, kubeProxyRules } from './iptables.ts';
 import type { NamespacePlan } from './lab-plan.ts';
-import { labMac, LAN_BRIDGE, netnsName, POD_BRIDGE, UPLINK } from './names.ts';
+import { formatBridge, formatVeth } from './links.ts';
+import { LAN_BRIDGE, netnsName, POD_BRIDGE, UPLINK } from './names.ts';
 import { forwarderSettings } from './settings.ts';
 
 /** A node as its machine and the CNI set it up: uplink into the LAN, a bridge for pods, host-gw routes to the other nodes of the region. */
@@ -22,19 +23,17 @@ export function planNode(topology: Topology, node: LabNode, lab: string): Namesp
     attach: {
       netns: router,
       device: node.name,
-      ip: [
-        `link add ${node.name} mtu ${node.mtuBytes} address ${labMac(router, node.name)} type veth peer name ${UPLINK} mtu ${node.mtuBytes} address ${labMac(netns, UPLINK)} netns ${netns}`,
-        `link set ${node.name} master ${LAN_BRIDGE} up`,
-      ],
+      ip: [`link set dev ${node.name} master ${LAN_BRIDGE} up`],
     },
     ip: [
-      'link set lo up',
+      'link set dev lo up',
+      formatVeth({ netns, name: UPLINK }, { netns: router, name: node.name }, node.mtuBytes),
       `addr add ${node.ip}/${prefixLength(lanBridge?.lan ?? node.podCidr)} dev ${UPLINK}`,
-      `link set ${UPLINK} up`,
+      `link set dev ${UPLINK} up`,
       ...(lanBridge === undefined ? [] : [`route add default via ${lanBridge.lanIp} dev ${UPLINK}`]),
-      `link add ${POD_BRIDGE} mtu ${node.mtuBytes} address ${labMac(netns, POD_BRIDGE)} type bridge`,
+      formatBridge(netns, POD_BRIDGE, node.mtuBytes),
       `addr add ${node.bridgeIp}/${prefixLength(node.podCidr)} dev ${POD_BRIDGE}`,
-      `link set ${POD_BRIDGE} up`,
+      `link set dev ${POD_BRIDGE} up`,
       ...neighbours.map(({ podCidr, ip }) => `route add ${podCidr} via ${ip} dev ${UPLINK}`),
     ],
     iptables: services === undefined ? masquerade : [...masquerade, { backend: topology.kubeProxy, text: services }],

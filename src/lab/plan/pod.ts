@@ -1,7 +1,8 @@
 import { prefixLength } from '../../net/cidr.ts';
 import type { LabPod, Topology } from '../topology/resolve.ts';
 import type { NamespacePlan } from './lab-plan.ts';
-import { labMac, netnsName, POD_BRIDGE, UPLINK } from './names.ts';
+import { formatVeth } from './links.ts';
+import { netnsName, POD_BRIDGE, UPLINK } from './names.ts';
 import { familySettings } from './settings.ts';
 
 /** A pod as a bridge CNI sets it up. */
@@ -21,18 +22,16 @@ export function planPod(topology: Topology, pod: LabPod, lab: string): Namespace
     attach: {
       netns: node,
       device,
-      ip: [
-        `link add ${device} mtu ${mtu} address ${labMac(node, device)} type veth peer name ${UPLINK} mtu ${mtu} address ${labMac(netns, UPLINK)} netns ${netns}`,
-        `link set ${device} master ${POD_BRIDGE} up`,
-      ],
+      ip: [`link set dev ${device} master ${POD_BRIDGE} up`],
     },
     ip: [
-      'link set lo up',
+      'link set dev lo up',
+      formatVeth({ netns, name: UPLINK }, { netns: node, name: device }, mtu),
       ...(host === undefined
         ? []
         : [
             `addr add ${pod.ip}/${prefixLength(host.podCidr)} dev ${UPLINK}`,
-            `link set ${UPLINK} up`,
+            `link set dev ${UPLINK} up`,
             `route add default via ${host.bridgeIp} dev ${UPLINK}`,
           ]),
     ],

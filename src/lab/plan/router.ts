@@ -1,14 +1,15 @@
 import { prefixLength } from '../../net/cidr.ts';
 import type { LabRouter, Topology } from '../topology/resolve.ts';
 import type { NamespacePlan } from './lab-plan.ts';
-import { INTERNET, INTERNET_IP, labMac, LAN_BRIDGE, netnsName, WAN } from './names.ts';
+import { formatBridge, formatVeth } from './links.ts';
+import { INTERNET, INTERNET_IP, LAN_BRIDGE, netnsName, WAN } from './names.ts';
 import { dropIcmpChains, forwarderSettings } from './settings.ts';
 
 /** A region's router: a bridge for the LAN, a link to the internet, NAT between them if asked for. */
 export function planRouter(topology: Topology, router: LabRouter, lab: string): NamespacePlan {
   const netns = netnsName(lab, router.name);
   const internet = netnsName(lab, INTERNET);
-  const { region: device, wanMtuBytes: mtu } = router;
+  const device = router.region;
   const nft = nftTable(router);
   return {
     netns,
@@ -19,9 +20,8 @@ export function planRouter(topology: Topology, router: LabRouter, lab: string): 
       netns: internet,
       device,
       ip: [
-        `link add ${device} mtu ${mtu} address ${labMac(internet, device)} type veth peer name ${WAN} mtu ${mtu} address ${labMac(netns, WAN)} netns ${netns}`,
         `addr add ${INTERNET_IP}/32 dev ${device}`,
-        `link set ${device} up`,
+        `link set dev ${device} up`,
         // Without NAT the link needs no address of its own: the router answers ARP for that in its LAN.
         router.publicIp === undefined
           ? `route add ${router.lan} via ${router.lanIp} dev ${device} onlink`
@@ -29,13 +29,13 @@ export function planRouter(topology: Topology, router: LabRouter, lab: string): 
       ],
     },
     ip: [
-      'link set lo up',
-      // A fixed address: else the bridge takes that of a port, and changes it when nodes come and go.
-      `link add ${LAN_BRIDGE} mtu ${router.lanMtuBytes} address ${labMac(netns, LAN_BRIDGE)} type bridge`,
+      'link set dev lo up',
+      formatVeth({ netns, name: WAN }, { netns: internet, name: device }, router.wanMtuBytes),
+      formatBridge(netns, LAN_BRIDGE, router.lanMtuBytes),
       `addr add ${router.lanIp}/${prefixLength(router.lan)} dev ${LAN_BRIDGE}`,
-      `link set ${LAN_BRIDGE} up`,
+      `link set dev ${LAN_BRIDGE} up`,
       ...(router.publicIp === undefined ? [] : [`addr add ${router.publicIp}/32 dev ${WAN}`]),
-      `link set ${WAN} up`,
+      `link set dev ${WAN} up`,
       `route add default via ${INTERNET_IP} dev ${WAN} onlink${router.publicIp === undefined ? '' : ` src ${router.publicIp}`}`,
     ],
     ...(nft.length > 0 && { nft: ['table ip lab {', ...nft, '}', ''].join('\n') }),
@@ -65,7 +65,8 @@ function natChains({ nat, publicIp, forwards }: LabRouter): string[] {
           '  chain prerouting {',
           '    type nat hook prerouting priority dstnat; policy accept;',
           ...forwards.map(
-            ({ protocol, publicPort, ip, port }) => `    iifname "${WAN}" ip daddr ${publicIp} ${protocol} dport ${publicPort} dnat to ${ip}:${port}`,
+            ({ protocol, publicPort, ip, port }) =>
+              `    iifname "${WAN}" ip daddr ${publicIp} ${protocol} dport ${publicPort} dnat to ${ip}:${port}`,
           ),
           '  }',
         ]),

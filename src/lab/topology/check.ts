@@ -1,4 +1,13 @@
-import { addressAt, type Cidr, cidrContains, cidrContainsIp, cidrsOverlap, networkAddress, parseCidr, prefixLength } from '../../net/cidr.ts';
+import {
+  addressAt,
+  type Cidr,
+  cidrContains,
+  cidrContainsIp,
+  cidrsOverlap,
+  networkAddress,
+  parseCidr,
+  prefixLength,
+} from '../../net/cidr.ts';
 import type { Ip } from '../../net/ip.ts';
 import { INTERNET_IP } from '../plan/names.ts';
 import { lastHost, podNames, resolveTopology, type LabNode, type Topology } from './resolve.ts';
@@ -44,7 +53,8 @@ function checkNames(file: TopologyFile, report: Report): void {
   const uniqueRegion = createUnique(report);
   for (const [r, { name }] of file.regions.entries()) uniqueRegion(name, ['regions', r, 'name'], 'a region');
   const uniqueService = createUnique(report);
-  for (const [s, { namespace, name }] of file.services.entries()) uniqueService(`${name}.${namespace}`, ['services', s, 'name'], 'a service');
+  for (const [s, { namespace, name }] of file.services.entries())
+    uniqueService(`${name}.${namespace}`, ['services', s, 'name'], 'a service');
 }
 
 /** Devices that the lab, the CNI and Raven make beside those named after nodes and regions. */
@@ -69,16 +79,24 @@ function checkRouters(file: TopologyFile, report: Report): void {
     if (router.sameAs === undefined) {
       if (lan === undefined) report(['regions', r], 'lan is required (or router.sameAs)');
       if (router.nat !== 'none' && router.publicIp === undefined) report(at, 'publicIp is required with NAT');
-      if (router.nat === 'none' && router.publicIp !== undefined) report([...at, 'publicIp'], 'is only for routers with NAT: this LAN is part of the internet');
+      if (router.nat === 'none' && router.publicIp !== undefined)
+        report([...at, 'publicIp'], 'is only for routers with NAT: this LAN is part of the internet');
       if (router.nat === 'none' && router.forwards.length > 0) report([...at, 'forwards'], 'is only for routers with NAT');
       continue;
     }
     const other = file.regions.find((region) => region.name === router.sameAs);
     if (other === undefined || other.name === name) report([...at, 'sameAs'], `there is no other region ${router.sameAs}`);
     else if (other.router.sameAs !== undefined) report([...at, 'sameAs'], `region ${router.sameAs} has no router of its own`);
-    else if (lan !== undefined && lan !== other.lan) report(['regions', r, 'lan'], `must be that of region ${other.name} (${other.lan}), or absent`);
+    else if (lan !== undefined && lan !== other.lan)
+      report(['regions', r, 'lan'], `must be that of region ${other.name} (${other.lan}), or absent`);
     if (mtu !== undefined && mtu !== other?.mtu) report(['regions', r, 'mtu'], `belongs to region ${router.sameAs}, which owns the LAN`);
-    if (router.nat !== 'none' || router.publicIp !== undefined || router.mtu !== undefined || router.dropIcmp || router.forwards.length > 0) {
+    if (
+      router.nat !== 'none' ||
+      router.publicIp !== undefined ||
+      router.mtu !== undefined ||
+      router.dropIcmp ||
+      router.forwards.length > 0
+    ) {
       report(at, 'has sameAs and therefore no other fields');
     }
   }
@@ -131,7 +149,10 @@ function checkNodes(file: TopologyFile, { nodes, pods, routers, clusterCidr }: T
     if (!cidrContains(clusterCidr, node.podCidr)) report([...at, 'podCidr'], `${node.podCidr} is outside clusterCidr ${clusterCidr}`);
     const overlap = file.allowOverlap ? undefined : seen.find((other) => cidrsOverlap(other.podCidr, node.podCidr));
     if (overlap !== undefined) {
-      report([...at, 'podCidr'], `${node.podCidr} overlaps that of node ${overlap.name} (${overlap.podCidr}); allowOverlap: true permits it`);
+      report(
+        [...at, 'podCidr'],
+        `${node.podCidr} overlaps that of node ${overlap.name} (${overlap.podCidr}); allowOverlap: true permits it`,
+      );
     }
     const room = 2 ** (32 - prefixLength(node.podCidr)) - 3;
     const count = pods.filter((pod) => pod.node === node.name).length;

@@ -1,7 +1,7 @@
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import type { Document } from 'yaml';
 import type { z } from 'zod';
-import { type Problem, UserError } from '../../lib/errors.ts';
+import { messageOf, type Problem, UserError } from '../../lib/errors.ts';
 import { checkTopology } from './check.ts';
 import { resolveTopology, type Topology } from './resolve.ts';
 import { type TopologyFile, topologySchema } from './schema.ts';
@@ -28,26 +28,35 @@ export function parseTopology(text: string, source: string): Topology {
 }
 
 function parseFile(document: Document, at: (path: readonly PropertyKey[], message: string) => Problem): TopologyFile {
-  // Aliases may not multiply (yaml's own limit throws); they are of no use here anyway.
-  const value: unknown = document.toJS({ maxAliasCount: 0 });
-  const result = topologySchema.safeParse(value ?? {});
+  const result = topologySchema.safeParse(plainValue(document, at) ?? {});
   if (result.success) return result.data;
-  throw new UserError(result.error.issues.flatMap(explain).map(({ path, message }) => at(path, message)));
+  const problems = result.error.issues.flatMap(explain).map(({ path, message }) => at(path, message));
+  throw new UserError(problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0)));
+}
+
+/** Aliases that multiply are a known way to fill memory; yaml counts and then throws. */
+function plainValue(document: Document, at: (path: readonly PropertyKey[], message: string) => Problem): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new UserError([at([], messageOf(error))], { cause: error });
+  }
 }
 
 /** Zod names the object that has an unknown field; a person looks for the field. */
 function explain(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string }[] {
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'unknown field' }));
   if (issue.code === 'invalid_union') return [{ path: issue.path, message: closest(issue) }];
-  if (issue.code === 'invalid_value') return [{ path: issue.path, message: `must be ${issue.values.map((value) => JSON.stringify(value)).join(', ')}` }];
+  if (issue.code === 'invalid_value')
+    return [{ path: issue.path, message: `must be ${issue.values.map((value) => JSON.stringify(value)).join(', ')}` }];
   if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) return [{ path: issue.path, message: 'is required' }];
-  return [{ path: issue.path, message: issue.message }];
+  return [{ path: issue.path, message: issue.message.replace(/^Invalid input: /, '') }];
 }
 
 /** The only union is that of `pods`: a number or a list. */
 function closest(issue: z.core.$ZodIssueInvalidUnion): string {
   const deeper = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === 'too_big' || code === 'too_small');
-  return deeper?.message ?? 'must be a number of pods or a list of their names';
+  return deeper?.message.replace(/^Invalid input: /, '') ?? 'must be a number of pods or a list of their names';
 }
 
 /** The line of a field, or of the nearest thing around it that is written down. */

@@ -18,10 +18,15 @@ export const labName = name(LAB_NAME_MAX);
 const deviceName = name(DEVICE_NAME_MAX);
 const podName = name(POD_NAME_MAX);
 
-const ip4 = z.string().refine((text) => parseIp(text) !== undefined && familyOf(text) === 4, 'must be an IPv4 address such as 192.168.1.10');
+const ip4 = z
+  .string()
+  .refine((text) => parseIp(text) !== undefined && familyOf(text) === 4, 'must be an IPv4 address such as 192.168.1.10');
 const cidr4 = z
   .string()
-  .refine((text) => familyOf(text) === 4 && parseCidr(text) === text, 'must be an IPv4 network such as 192.168.1.0/24, with no host bits set');
+  .refine(
+    (text) => familyOf(text) === 4 && parseCidr(text) === text,
+    'must be an IPv4 network such as 192.168.1.0/24, with no host bits set',
+  );
 
 const forward = z.strictObject({
   publicPort: port.describe("Port on the router's public address."),
@@ -34,7 +39,9 @@ const router = z.strictObject({
   nat: z
     .enum(['none', 'cone', 'symmetric'])
     .default('none')
-    .describe('none: the LAN is part of the internet. cone: masquerade that keeps the port. symmetric: a random port for each destination.'),
+    .describe(
+      'none: the LAN is part of the internet. cone: masquerade that keeps the port. symmetric: a random port for each destination.',
+    ),
   publicIp: ip4.optional().describe("The router's address on the internet; required with NAT."),
   forwards: z.array(forward).default([]).describe('Port forwards from the public address to nodes.'),
   dropIcmp: z.boolean().default(false).describe('Drop every ICMP packet, also the router’s own "fragmentation needed".'),
@@ -45,7 +52,9 @@ const router = z.strictObject({
 const node = z.strictObject({
   name: deviceName.describe('Name of the Node and of its network namespace.'),
   ip: ip4.optional().describe("Address in the region's LAN; default the first free one from the tenth on."),
-  podCidr: cidr4.optional().describe('Addresses of its pods; default: the /24 of `clusterCidr` that has the position of the node as its number.'),
+  podCidr: cidr4
+    .optional()
+    .describe('Addresses of its pods; default: the /24 of `clusterCidr` that has the position of the node as its number.'),
   gateway: z.boolean().default(false).describe('List the node in `spec.endpoints` of its Gateway, in the order of the nodes here.'),
   port: port.optional().describe(`UDP port that the tunnel listens on; default ${DEFAULT_TUNNEL_PORT}.`),
   publicIp: ip4.optional().describe('`publicIP` of the endpoint, as a person would write it into the Gateway.'),

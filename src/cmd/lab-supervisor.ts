@@ -1,0 +1,15 @@
+import { parseArgs } from 'node:util';
+import { runSupervisor } from '../lab/supervisor/run.ts';
+import { openStore } from '../store/open-store.ts';
+
+/** Stand-in for Kubernetes' node lifecycle controller in a lab. */
+const { values } = parseArgs({ options: { store: { type: 'string' } } });
+if (values.store === undefined) {
+  process.stderr.write('usage: lab-supervisor --store dir:DIR\n');
+  process.exit(2);
+}
+const stop = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+const store = await openStore(values.store);
+await runSupervisor(store, stop.signal);
+await store.close();

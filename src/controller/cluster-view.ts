@@ -1,0 +1,174 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Node } from '../api/core.ts';
+import { defaultGateway, extraCidrTexts, type Gateway } from '../api/gateway.ts';
+import { type AddressIndex, indexAddresses } from '../domain/address-index.ts';
+import type { Switches } from '../domain/election.ts';
+import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
+import { type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
+import { type UsableSubnets, usableSubnets } from '../domain/overlap.ts';
+import { type Cidr, parseCidr } from '../net/cidr.ts';
+import { type Ip, parseIp } from '../net/ip.ts';
+import { createMultiMap } from './multi-map.ts';
+
+/** The controller's picture of the cluster, with the indexes that keep the cost of one event independent of the cluster's size. */
+export interface ClusterView {
+  setNode(node: Node): void;
+  deleteNode(name: string): void;
+  setGateway(gateway: Gateway): void;
+  deleteGateway(name: string): void;
+  /** Names of the Gateways whose status may have become another since the last call. */
+  takeAffected(): readonly string[];
+  /** What a Gateway's status should be, and the Gateway as it was read; undefined when there is no such Gateway. */
+  decide(name: string, now: string): { readonly gateway: Gateway; readonly verdict: GatewayVerdict } | undefined;
+}
+
+/** A Gateway and what was drawn from it once. */
+interface Entry {
+  /** As it was read. */
+  readonly gateway: Gateway;
+  readonly defaulted: Gateway;
+  readonly endpointNodes: readonly string[];
+  readonly publicIps: readonly Ip[];
+}
+
+/**
+ * A node's event touches its old and new region and the Gateways that list it as endpoint; the sweep for overlaps runs only when some region's set of
+ * subnets changed, and touches only regions whose overlaps changed with it.
+ */
+export function createClusterView(switches: Switches): ClusterView {
+  const gateways = new Map<string, Entry>();
+  const nodes = new Map<string, NodeFacts>();
+  const nodesOfRegion = createMultiMap();
+  const listedBy = createMultiMap();
+  const publicIpUsers = createMultiMap();
+  const decisions = new Map<string, RegionDecision>();
+  /** Regions to decide anew. */
+  const affected = new Set<string>();
+  /** Gateways whose status may be another for it. */
+  const untold = new Set<string>();
+  const movedPublicIps = new Set<Ip>();
+  let publicAddresses: AddressIndex = indexAddresses([]);
+  let usable: ReadonlyMap<string, UsableSubnets> = new Map();
+
+  function replaceNode(name: string, next: NodeFacts | undefined): void {
+    const old = nodes.get(name);
+    if (isDeepStrictEqual(old, next)) return;
+    for (const region of listedBy.get(name)) affected.add(region);
+    if (old?.region !== undefined) {
+      affected.add(old.region);
+      nodesOfRegion.delete(old.region, name);
+    }
+    if (next?.region !== undefined) {
+      affected.add(next.region);
+      nodesOfRegion.add(next.region, name);
+    }
+    if (next === undefined) nodes.delete(name);
+    else nodes.set(name, next);
+  }
+
+  function replaceGateway(name: string, next: Entry | undefined): void {
+    const old = gateways.get(name);
+    const version = old?.gateway.metadata.resourceVersion;
+    if (version !== undefined && version === next?.gateway.metadata.resourceVersion) return;
+    affected.add(name);
+    for (const node of old?.endpointNodes ?? []) listedBy.delete(node, name);
+    for (const node of next?.endpointNodes ?? []) listedBy.add(node, name);
+    if (!isDeepStrictEqual(old?.publicIps ?? [], next?.publicIps ?? [])) {
+      for (const ip of old?.publicIps ?? []) publicIpUsers.delete(ip, name);
+      for (const ip of next?.publicIps ?? []) publicIpUsers.add(ip, name);
+      for (const ip of [...(old?.publicIps ?? []), ...(next?.publicIps ?? [])]) movedPublicIps.add(ip);
+    }
+    if (next === undefined) gateways.delete(name);
+    else gateways.set(name, next);
+  }
+
+  /** Rare: an operator edits a `publicIP`. The only step that looks at all regions. */
+  function followPublicIps(): void {
+    if (movedPublicIps.size === 0) return;
+    publicAddresses = indexAddresses(publicIpUsers.keys() as Iterable<Ip>);
+    const moved = indexAddresses(movedPublicIps);
+    movedPublicIps.clear();
+    for (const [name, { gateway }] of gateways) {
+      if (!affected.has(name) && claimedCidrs(name, gateway).some((cidr) => moved.firstIn(cidr) !== undefined)) affected.add(name);
+    }
+  }
+
+  function claimedCidrs(name: string, { metadata }: Gateway): readonly Cidr[] {
+    const extra = extraCidrTexts(metadata.annotations)
+      .map(parseCidr)
+      .filter((cidr) => cidr !== undefined);
+    return [...factsOf(name).flatMap(({ subnets }) => subnets), ...extra];
+  }
+
+  function factsOf(region: string): NodeFacts[] {
+    return [...nodesOfRegion.get(region)].map((name) => nodes.get(name)).filter((facts) => facts !== undefined);
+  }
+
+  function viewOf(name: string, { defaulted }: Entry): RegionView {
+    return { gateway: defaulted, nodes: factsOf(name), lookup, switches, publicAddresses };
+  }
+
+  function lookup(name: string): NodeFacts | undefined {
+    return nodes.get(name);
+  }
+
+  /** @returns whether the region's subnets are others than before */
+  function decideAnew(name: string): boolean {
+    const old = decisions.get(name);
+    const entry = gateways.get(name);
+    if (entry === undefined) return decisions.delete(name);
+    const decision = decideRegion(viewOf(name, entry));
+    const isSame = isDeepStrictEqual(old?.region.cidrs, decision.region.cidrs);
+    // The same array again: what the sweep remembers of it stays valid.
+    decisions.set(name, isSame && old !== undefined ? { ...decision, region: { ...decision.region, cidrs: old.region.cidrs } } : decision);
+    return !isSame;
+  }
+
+  function sweepOverlaps(): void {
+    const before = usable;
+    usable = usableSubnets([...decisions].map(([name, { region }]) => ({ name, cidrs: region.cidrs })));
+    for (const [name, { overlaps }] of usable) {
+      const old = before.get(name)?.overlaps ?? [];
+      if ((old.length > 0 || overlaps.length > 0) && !isDeepStrictEqual(old, overlaps)) affected.add(name);
+    }
+  }
+
+  function decideAffected(): void {
+    followPublicIps();
+    const changed = [...affected].filter(decideAnew);
+    if (changed.length > 0) sweepOverlaps();
+    for (const name of affected) untold.add(name);
+    affected.clear();
+  }
+
+  return {
+    setNode: (node) => replaceNode(node.metadata.name, nodeFacts(node)),
+    deleteNode: (name) => replaceNode(name, undefined),
+    setGateway: (gateway) => replaceGateway(gateway.metadata.name, entryOf(gateway)),
+    deleteGateway: (name) => replaceGateway(name, undefined),
+    takeAffected: () => {
+      decideAffected();
+      const names = [...untold].filter((name) => gateways.has(name));
+      untold.clear();
+      return names;
+    },
+    decide: (name, now) => {
+      // What was elected is news only against the status that it was decided on.
+      if (affected.has(name)) decideAffected();
+      const entry = gateways.get(name);
+      const decision = decisions.get(name);
+      if (entry === undefined || decision === undefined) return undefined;
+      return { gateway: entry.gateway, verdict: gatewayStatus(viewOf(name, entry), decision, usable.get(name)?.overlaps ?? [], now) };
+    },
+  };
+}
+
+function entryOf(gateway: Gateway): Entry {
+  const { endpoints } = gateway.spec;
+  return {
+    gateway,
+    defaulted: defaultGateway(gateway),
+    endpointNodes: [...new Set(endpoints.map(({ nodeName }) => nodeName))],
+    publicIps: [...new Set(endpoints.map(({ publicIP }) => parseIp(publicIP ?? '')).filter((ip) => ip !== undefined))],
+  };
+}

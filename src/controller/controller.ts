@@ -1,0 +1,133 @@
+import type { Gateway } from '../api/gateway.ts';
+import { DEFAULT_SWITCHES } from '../domain/election.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { messageOf, UserError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { createWorkQueue } from '../lib/work-queue.ts';
+import type { ClusterStore, Watch } from '../store/cluster-store.ts';
+import { createClusterView, type ClusterView } from './cluster-view.ts';
+import { type Reconciled, reconcileGateway } from './reconcile.ts';
+
+export interface ControllerOptions {
+  readonly store: ClusterStore;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  /** How many Gateways may be written at once: hides the latency of a store over the network. */
+  readonly concurrency?: number;
+}
+
+export interface Controller {
+  /** Resolves when the picture of the cluster is complete and everything seen so far is written. */
+  settled(): Promise<void>;
+  /** Ends the watches and waits for writes in progress. */
+  stop(): Promise<void>;
+}
+
+/** Keeps the status of all Gateways what it should be, from now on. */
+export function startController({ store, log, clock = systemClock, concurrency = 4 }: ControllerOptions): Controller {
+  const view = createClusterView(DEFAULT_SWITCHES);
+  const deps = { store, view, clock, log };
+  const queue = createWorkQueue({ work, concurrency, clock, onError: sayFailure });
+  const synced = Promise.withResolvers<void>();
+  const behind = new Set(['Node', 'Gateway']);
+  let isScheduled = false;
+
+  async function work(name: string): Promise<void> {
+    const done = await reconcileGateway(deps, name);
+    if (done === undefined) return;
+    log.info({ gateway: name, active: activeNames(done.gateway) }, 'status written');
+    schedule();
+  }
+
+  function sayFailure(gateway: string, error: unknown, retryInMs: number): void {
+    log.error({ gateway, error: messageOf(error), retryInMs }, 'status not written');
+  }
+
+  /** A burst of events that arrives in one turn of the event loop costs one look. */
+  function schedule(): void {
+    if (isScheduled || behind.size > 0) return;
+    isScheduled = true;
+    setImmediate(() => {
+      isScheduled = false;
+      for (const name of view.takeAffected()) queue.add(name);
+      synced.resolve();
+    });
+  }
+
+  const watches = watchInto(store, view, (kind) => {
+    if (kind !== undefined) behind.delete(kind);
+    schedule();
+  });
+
+  return {
+    settled: async () => {
+      await synced.promise;
+      do {
+        await new Promise(setImmediate);
+        await queue.idle();
+      } while (isScheduled);
+    },
+    stop: async () => {
+      for (const watch of watches) watch.close();
+      await queue.stop();
+    },
+  };
+}
+
+/** @param onEvent called after each change, with the kind when that kind is complete */
+function watchInto(store: ClusterStore, view: ClusterView, onEvent: (synced?: 'Node' | 'Gateway') => void): Watch[] {
+  return [
+    store.watch('Node', (event) => {
+      if (event.type === 'set') view.setNode(event.object);
+      else if (event.type === 'delete') view.deleteNode(event.name);
+      onEvent(event.type === 'synced' ? 'Node' : undefined);
+    }),
+    store.watch('Gateway', (event) => {
+      if (event.type === 'set') view.setGateway(event.object);
+      else if (event.type === 'delete') view.deleteGateway(event.name);
+      onEvent(event.type === 'synced' ? 'Gateway' : undefined);
+    }),
+  ];
+}
+
+/**
+ * Writes the status of all Gateways once.
+ *
+ * @returns the Gateways that were changed, in the order of the store
+ * @throws {UserError} when the store holds something that cannot be read: nothing is written then
+ */
+export async function reconcileOnce({ store, log, clock = systemClock }: ControllerOptions): Promise<Reconciled[]> {
+  const view = createClusterView(DEFAULT_SWITCHES);
+  const [nodes, gateways] = await Promise.all([store.list('Node'), store.list('Gateway')]);
+  if (store.problems().length > 0) throw new UserError(store.problems());
+  for (const node of nodes) view.setNode(node);
+  for (const gateway of gateways) view.setGateway(gateway);
+  const changed: Reconciled[] = [];
+  const failed: string[] = [];
+  for (const name of view.takeAffected()) {
+    try {
+      const done = await reconcileGateway({ store, view, clock, log }, name);
+      if (done !== undefined) changed.push(done);
+    } catch (error) {
+      failed.push(`${name}: ${messageOf(error)}`);
+    }
+  }
+  if (failed.length > 0) throw new Error(`status not written: ${failed.join('; ')}`);
+  return changed;
+}
+
+/** `B: active b1 (tunnel); 3 nodes; not SubnetsUsable: 10.2.0.0/24 also claimed by region C, …` */
+export function formatReconciled({ gateway }: Reconciled): string {
+  const bad = (gateway.status?.conditions ?? [])
+    .filter(({ status }) => status !== 'True')
+    .map(({ type, message }) => `not ${type}: ${message}`);
+  const active = activeNames(gateway);
+  const nodes = gateway.status?.nodes.length ?? 0;
+  const parts = [active === '' ? 'nothing active' : `active ${active}`, `${nodes} ${nodes === 1 ? 'node' : 'nodes'}`, ...bad];
+  return `${gateway.metadata.name}: ${parts.join('; ')}`;
+}
+
+/** `b1 (tunnel), b3 (tunnel)` */
+function activeNames({ status }: Gateway): string {
+  return (status?.activeEndpoints ?? []).map(({ nodeName, type }) => `${nodeName} (${type})`).join(', ');
+}

@@ -1,0 +1,120 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
+import { parseCidr } from '../../net/cidr.ts';
+import { parseIp } from '../../net/ip.ts';
+import { poll } from './process.ts';
+import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
+
+type Counted = TunnelDriver & { writes(): number };
+
+/** Two machines that reach each other: `a`, which can be called, and `b`, which calls. */
+export interface Pair {
+  /** A driver for this machine, taking over what an earlier one left running. */
+  driver(name: 'a' | 'b', psk?: string): Counted;
+  /** Where `a` is called. */
+  readonly remote: { readonly ip: string; readonly port: number };
+  /** Ends what the drivers left running. */
+  close(): Promise<void>;
+}
+
+const SECRET = 'c0ffee0123456789abcdef9876543210';
+const TIMEOUT_MS = 30_000;
+
+export function tunnel(peer: string, local: readonly string[], remote: readonly string[], call?: Pair['remote']): Tunnel {
+  const cidrs = (texts: readonly string[]): Tunnel['localTs'] => texts.map((text) => parseCidr(text)!);
+  const to = call && { remote: { ip: parseIp(call.ip)!, port: call.port } };
+  return { peer, gateway: peer.toUpperCase(), initiate: call !== undefined, localTs: cidrs(local), remoteTs: cidrs(remote), ...to };
+}
+
+export function tunnelPlan(localName: string, tunnels: readonly Tunnel[], localPort = 4500): TunnelPlan {
+  return { dataPath: 'user', localName, localPort, tunnels };
+}
+
+/** Waits until the tunnel to `peer` is as wanted. */
+export async function reaches(driver: TunnelDriver, peer: string, isWanted: (state: TunnelState) => boolean): Promise<TunnelState> {
+  let seen: TunnelState | undefined;
+  const found = await poll(async () => {
+    seen = (await driver.list()).find((state) => state.peer === peer);
+    return seen !== undefined && isWanted(seen) ? seen : undefined;
+  }, TIMEOUT_MS);
+  if (found === undefined) throw new Error(`${peer} did not get there; last seen: ${JSON.stringify(seen)}`);
+  return found;
+}
+
+export const isUp = ({ state }: TunnelState): boolean => state === 'up';
+
+/** What every TunnelDriver must do, packets aside. */
+export function tunnelDriverConformance(makePair: () => Promise<Pair>): void {
+  let pair: Pair;
+  let opened: Counted[] = [];
+  const planA = tunnelPlan('a', [tunnel('b', ['10.1.0.0/24'], ['10.2.0.0/24'])]);
+  const planB = (): TunnelPlan => tunnelPlan('b', [tunnel('a', ['10.2.0.0/24'], ['10.1.0.0/24'], pair.remote)]);
+
+  beforeEach(async () => {
+    pair = await makePair();
+    opened = [];
+  });
+  afterEach(async () => {
+    for (const driver of opened) await driver.close();
+    await pair.close();
+  });
+
+  async function open(name: 'a' | 'b', plan: TunnelPlan, psk = SECRET): Promise<Counted> {
+    const driver = pair.driver(name, psk);
+    opened.push(driver);
+    driver.prepare(plan);
+    await driver.start();
+    await driver.set(plan);
+    return driver;
+  }
+
+  it('brings a tunnel up, tells listeners, writes nothing when asked again, and lets a new driver take over', async () => {
+    const a = await open('a', planA);
+    let told = 0;
+    a.onChange(() => told++);
+    const b = await open('b', planB());
+    await Promise.all([reaches(a, 'b', isUp), reaches(b, 'a', isUp)]);
+    expect(await poll(async () => (told > 0 ? true : undefined), TIMEOUT_MS)).toBe(true);
+
+    const before = [a.writes(), b.writes()];
+    await Promise.all([a.set(planA), b.set(planB())]);
+    expect([a.writes(), b.writes()]).toEqual(before);
+
+    await b.close();
+    const next = await open('b', planB());
+    expect(next.writes()).toBe(0);
+    expect((await next.list()).map(({ peer, state }) => ({ peer, state }))).toEqual([{ peer: 'a', state: 'up' }]);
+  });
+
+  it('lists every planned tunnel in order of peer, also those that cannot come up, and forgets what left the plan', async () => {
+    const a = await open('a', planA);
+    const lonely = ['zoe', 'eve'].map((peer) => tunnel(peer, ['10.1.0.0/24'], ['10.9.0.0/24']));
+    await a.set({ ...planA, tunnels: [...lonely, ...planA.tunnels] });
+    await open('b', planB());
+    await reaches(a, 'b', isUp);
+    const states = await a.list();
+    expect(states.map(({ peer, state }) => `${peer} ${state}`)).toEqual(['b up', 'eve down', 'zoe down']);
+    expect(states[1]?.message).toMatch(/no handshake.*eve/);
+    await a.set({ ...planA, tunnels: lonely });
+    expect((await a.list()).map(({ peer }) => peer)).toEqual(['eve', 'zoe']);
+  });
+
+  it('says that the secrets differ', async () => {
+    const a = await open('a', planA, `${SECRET}-another`);
+    const b = await open('b', planB());
+    await reaches(a, 'b', ({ state, message = '' }) => state !== 'up' && /^authentication failed: the secret differs/.test(message));
+    await reaches(b, 'a', ({ state, message = '' }) => state !== 'up' && /^authentication failed: the secret differs/.test(message));
+  });
+
+  it('cleans up completely, also twice, and can begin again', async () => {
+    const a = await open('a', planA);
+    const b = await open('b', planB());
+    await reaches(a, 'b', isUp);
+    await b.cleanup();
+    await b.cleanup();
+    expect(await b.list()).toEqual([]);
+    await reaches(a, 'b', ({ state }) => state !== 'up');
+    await b.set(planB());
+    await reaches(b, 'a', isUp);
+  });
+}

@@ -1,0 +1,104 @@
+import type { TunnelState } from './tunnel-driver.ts';
+import type { Connection } from './connection.ts';
+import type { Reason } from './reasons.ts';
+import { type IkeSa, isCarrying } from './sas.ts';
+
+/** What is remembered of one tunnel between two looks. */
+export interface TunnelMemory {
+  readonly up: boolean;
+  /** When `up` became what it is. */
+  readonly sinceMs: number;
+  /** The first call that has not been answered yet. */
+  readonly callingSinceMs?: number;
+  readonly refusal?: string;
+}
+
+/** So long nobody says that a call got no answer: an answer takes one round trip, a lost packet one second more. */
+const PATIENCE_MS = 3_000;
+
+/** The state of each planned tunnel, in order of peer, and what to remember. Pure. */
+export function describeTunnels(
+  { connections, localPort }: { readonly connections: readonly Connection[]; readonly localPort: number },
+  ikeSas: readonly IkeSa[],
+  memory: ReadonlyMap<string, TunnelMemory>,
+  nowMs: number,
+): { states: TunnelState[]; memory: Map<string, TunnelMemory> } {
+  const rows = connections.map((connection) => describe(connection, ikeSas, memory.get(connection.peer), nowMs, localPort));
+  return { states: rows.map(({ state }) => state), memory: new Map(rows.map(({ state, remember }) => [state.peer, remember])) };
+}
+
+/** Takes in what charon said. */
+export function remember(old: TunnelMemory | undefined, { kind, text }: Reason, nowMs: number): TunnelMemory {
+  const { callingSinceMs, refusal, ...rest } = old ?? { up: false, sinceMs: nowMs };
+  switch (kind) {
+    case 'calling':
+    case 'silent':
+      return { ...rest, callingSinceMs: callingSinceMs ?? nowMs, ...(kind === 'calling' && refusal !== undefined && { refusal }) };
+    case 'refused':
+      return { ...rest, ...(text !== undefined && { refusal: text }) };
+    case 'cleared':
+      // The IKE_SA is there; whether the CHILD_SA is refused comes after this.
+      return rest;
+  }
+}
+
+function describe(
+  { peer, name, tunnel }: Connection,
+  ikeSas: readonly IkeSa[],
+  old: TunnelMemory | undefined,
+  nowMs: number,
+  localPort: number,
+): { state: TunnelState; remember: TunnelMemory } {
+  const own = ikeSas.filter((sa) => sa.name === name).toSorted((a, b) => b.id - a.id);
+  const carrying = own
+    .flatMap((sa) => sa.children.filter(isCarrying).map((child) => ({ sa, child })))
+    .toSorted((a, b) => b.child.id - a.child.id)[0];
+  if (carrying !== undefined) {
+    const { sa, child } = carrying;
+    // An SA that was there before us: as far back as charon tells.
+    const sinceMs =
+      old?.up === true ? old.sinceMs : old === undefined ? nowMs - 1000 * Math.max(sa.establishedS ?? 0, child.installedS) : nowMs;
+    const remote = sa.remote ?? tunnel.remote;
+    const state: TunnelState = {
+      peer,
+      state: 'up',
+      sinceMs,
+      bytesIn: child.bytesIn,
+      bytesOut: child.bytesOut,
+      ...(remote !== undefined && { remote }),
+    };
+    return { state, remember: { up: true, sinceMs } };
+  }
+  const sinceMs = old?.up === false ? old.sinceMs : nowMs;
+  const memory: TunnelMemory = { ...(old !== undefined && !old.up ? old : {}), up: false, sinceMs };
+  const heard = own.find(({ state }) => state === 'ESTABLISHED')?.remote;
+  const state: TunnelState = {
+    peer,
+    state: own.length > 0 || tunnel.initiate ? 'connecting' : 'down',
+    sinceMs,
+    ...(heard !== undefined && { remote: heard }),
+    message: explain(tunnel, memory, nowMs, localPort),
+  };
+  return { state, remember: memory };
+}
+
+function explain(
+  { peer, remote, initiate }: Connection['tunnel'],
+  { refusal, callingSinceMs, sinceMs }: TunnelMemory,
+  nowMs: number,
+  localPort: number,
+): string {
+  if (refusal !== undefined) return refusal;
+  if (!initiate) return `no handshake: ${peer} has to call, nothing from it seen on UDP port ${localPort} for ${duration(nowMs - sinceMs)}`;
+  const where = remote === undefined ? peer : `${remote.ip.includes(':') ? `[${remote.ip}]` : remote.ip}:${remote.port}/udp`;
+  const silentMs = callingSinceMs === undefined ? 0 : nowMs - callingSinceMs;
+  return silentMs < PATIENCE_MS ? `calling ${where}` : `no handshake: no answer from ${where} in ${duration(silentMs)}`;
+}
+
+/** In steps, so that a state that lasts is not a change to write down all the time. */
+const STEPS_S = [3600, 1800, 600, 300, 120, 60, 30, 20, 10, 5, 3];
+
+function duration(ms: number): string {
+  const step = STEPS_S.find((each) => each * 1000 <= ms) ?? 0;
+  return step < 60 ? `${step} s` : `${step / 60} min`;
+}

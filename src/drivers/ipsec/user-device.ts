@@ -1,0 +1,188 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { CHARON_RULE_PREF, CHARON_TABLE, USER_TUNNEL_DEVICE } from '../../api/names.ts';
+import { addressAt, type Cidr, cidrContains, cidrContainsIp, networkAddress, parseCidr, prefixLength } from '../../net/cidr.ts';
+import { familyOf, formatIp, type Ip, ipValue, parseIp } from '../../net/ip.ts';
+import type { Exec } from '../exec/exec.ts';
+
+/**
+ * The TUN device of user-space charon, under our name.
+ *
+ * kernel-libipsec wants to install a route for each policy and refuses the tunnel when that fails: when its device has another name than it
+ * gave it, and when this machine has no address inside the local selector (a gateway has none in the pod CIDRs of its region's other nodes).
+ * Both are satisfied by a stand-in: a TUN device of the name that charon remembers, with an address for each local selector that lacks one.
+ * The addresses are local only in a table that nobody consults, where charon's routes go too: no packet ever meets them.
+ */
+export interface UserDevice {
+  /**
+   * Renames charon's device, puts the stand-in in its place and gives that an address for each selector that needs one. Idempotent, writes
+   * nothing when all is there.
+   *
+   * @param pid charon's
+   * @param tun name under which charon knows its device, if noted earlier
+   * @returns that name; undefined when the device is gone, so that charon must be started anew
+   */
+  keep(pid: number, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined>;
+  /** Removes stand-in, routes and rules; the device itself goes with charon. */
+  remove(): Promise<void>;
+}
+
+/** Marks the stand-in (`ip-link(8)`, alias), which cannot be told by its name. */
+const STAND_IN_ALIAS = 'raven stand-in';
+/** Of the stand-in's addresses, so that neither source selection nor we ourselves take one for an address of the node (`rt_scopes`: site). */
+const SCOPE = 'site';
+/** What strongSwan calls it unless that name is taken. */
+const DEFAULT_TUN = 'ipsec0';
+
+const devicesJson = z.array(
+  z.looseObject({
+    ifname: z.string().default(''),
+    ifalias: z.string().optional(),
+    addr_info: z.array(z.looseObject({ local: z.string().optional(), scope: z.string().optional() })).default([]),
+  }),
+);
+type Devices = z.infer<typeof devicesJson>;
+
+export function createUserDevice(exec: Exec, countWrites: (lines: number) => void): UserDevice {
+  async function keep(pid: number, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined> {
+    const current = await findTun(pid);
+    if (current === undefined) return undefined;
+    const isRenamed = current === USER_TUNNEL_DEVICE;
+    const original = isRenamed ? (tun ?? DEFAULT_TUN) : current;
+    const devices = await listDevices();
+    const standsIn = devices.some(({ ifname, ifalias }) => ifname === original && ifalias === STAND_IN_ALIAS);
+    const { add, remove: surplus } = diffAddresses(devices, original, localTs);
+    await write([
+      ...(isRenamed ? [] : renameLines(current)),
+      ...(isRenamed && standsIn ? [] : standInLines(original)),
+      ...add.flatMap((ip) => addLines(original, ip)),
+      ...surplus.flatMap((ip) => removeLines(original, ip)),
+    ]);
+    if (!isRenamed) await removeRules();
+    return original;
+  }
+
+  /** `-d`, or iproute2 keeps the alias to itself. */
+  async function listDevices(): Promise<Devices> {
+    return devicesJson.parse(JSON.parse((await exec(['ip', '-j', '-d', 'address', 'show'])) || '[]'));
+  }
+
+  async function remove(): Promise<void> {
+    const standIns = (await listDevices()).filter(({ ifalias }) => ifalias === STAND_IN_ALIAS);
+    await write(standIns.map(({ ifname }) => `link del dev ${ifname}`));
+    for (const family of ['-4', '-6']) await quietly(['ip', family, 'route', 'flush', 'table', String(CHARON_TABLE)]);
+    await removeRules();
+  }
+
+  /** charon's own rule would send packets to the stand-in. */
+  async function removeRules(): Promise<void> {
+    for (const family of ['-4', '-6']) {
+      await quietly(['ip', family, 'rule', 'del', 'pref', String(CHARON_RULE_PREF), 'lookup', String(CHARON_TABLE)]);
+    }
+  }
+
+  /** For what fails when there is nothing to remove. */
+  async function quietly(argv: readonly [string, ...string[]]): Promise<void> {
+    try {
+      await exec(argv);
+    } catch {
+      // Nothing there: as wanted.
+    }
+  }
+
+  async function write(lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return;
+    countWrites(lines.length);
+    await exec(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
+  }
+
+  return { keep, remove };
+}
+
+/** Which addresses the stand-in should get and lose. */
+export function diffAddresses(devices: Devices, tun: string, localTs: readonly Cidr[]): { add: Ip[]; remove: Ip[] } {
+  const all = devices.flatMap(({ ifname, addr_info }) =>
+    addr_info.flatMap(({ local = '', scope = '' }) => {
+      const ip = parseIp(local);
+      return ip === undefined ? [] : [{ ifname, ip, scope }];
+    }),
+  );
+  // charon looks at all addresses but those of scope link (strongSwan, kernel_netlink_net.c).
+  const real = all.filter(({ ifname, scope }) => ifname !== tun && scope !== 'link').map(({ ip }) => ip);
+  const present = all.filter(({ ifname, scope }) => ifname === tun && scope === SCOPE).map(({ ip }) => ip);
+  const wanted = new Set(localTs.filter((cidr) => needsAddress(cidr, real)).map(lastAddress));
+  return { add: [...wanted].filter((ip) => !present.includes(ip)), remove: present.filter((ip) => !wanted.has(ip)) };
+}
+
+/** A selector with a loopback address in it stands for any address to charon (strongSwan, kernel_interface.c, get_address_by_ts). */
+function needsAddress(cidr: Cidr, real: readonly Ip[]): boolean {
+  const loopback = ['127.0.0.1/32', '::1/128'].flatMap((text) => parseCidr(text) ?? []);
+  return !loopback.some((each) => cidrContains(cidr, each)) && !real.some((ip) => cidrContainsIp(cidr, ip));
+}
+
+/** No pod has it: in IPv4 it is the broadcast address. */
+function lastAddress(cidr: Cidr): Ip {
+  const hostBits = BigInt((familyOf(cidr) === 4 ? 32 : 128) - prefixLength(cidr));
+  const { family, value } = ipValue(networkAddress(cidr));
+  return hostBits === 0n ? addressAt(cidr, 0) : formatIp({ family, value: value | ((1n << hostBits) - 1n) });
+}
+
+function renameLines(current: string): string[] {
+  return [
+    `link set dev ${current} down`,
+    `link set dev ${current} name ${USER_TUNNEL_DEVICE}`,
+    // No router solicitations into the tunnel.
+    `link set dev ${USER_TUNNEL_DEVICE} addrgenmode none`,
+    `link set dev ${USER_TUNNEL_DEVICE} up`,
+  ];
+}
+
+function standInLines(name: string): string[] {
+  return [
+    `tuntap add dev ${name} mode tun`,
+    `link set dev ${name} addrgenmode none`,
+    `link set dev ${name} alias "${STAND_IN_ALIAS}"`,
+    `link set dev ${name} up`,
+  ];
+}
+
+/** The kernel makes each address local to this machine; that is taken back, and told only to the table in which charon puts its routes. */
+function addLines(tun: string, ip: Ip): string[] {
+  const [length, extra] = familyOf(ip) === 4 ? [32, ''] : [128, ' nodad'];
+  return [
+    `address add ${ip}/${length} dev ${tun} scope ${SCOPE}${extra}`,
+    `route del local ${ip} dev ${tun} table local`,
+    `route add local ${ip} dev ${tun} table ${CHARON_TABLE}`,
+  ];
+}
+
+function removeLines(tun: string, ip: Ip): string[] {
+  const length = familyOf(ip) === 4 ? 32 : 128;
+  return [`route del local ${ip} dev ${tun} table ${CHARON_TABLE}`, `address del ${ip}/${length} dev ${tun}`];
+}
+
+/** The network device of the process's TUN file (`iff:` in /proc/PID/fdinfo, drivers/net/tun.c); undefined when there is none (any more). */
+async function findTun(pid: number): Promise<string | undefined> {
+  const dir = `/proc/${pid}/fdinfo`;
+  for (const fd of await listOr(dir)) {
+    const name = /^iff:\s*(\S+)/m.exec(await textOr(`${dir}/${fd}`))?.[1];
+    if (name !== undefined) return name;
+  }
+  return undefined;
+}
+
+async function listOr(dir: string): Promise<readonly string[]> {
+  try {
+    return await readdir(dir);
+  } catch {
+    return [];
+  }
+}
+
+async function textOr(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

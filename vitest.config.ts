@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config';
+
+/** A busy two-core machine takes seconds for what takes milliseconds otherwise; a test that hangs still ends. */
+const UNIT_TIMEOUT_MS = 60_000;
+/** A lab comes up in seconds, a failover scenario in a minute or two. */
+const LAB_TIMEOUT_MS = 300_000;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/architecture.test.ts'],
+          testTimeout: UNIT_TIMEOUT_MS,
+          hookTimeout: UNIT_TIMEOUT_MS,
+        },
+      },
+      {
+        // Each file brings real labs up: one file at a time, so that times that are checked mean something.
+        test: {
+          name: 'lab',
+          include: ['test/lab/**/*.test.ts'],
+          testTimeout: LAB_TIMEOUT_MS,
+          hookTimeout: LAB_TIMEOUT_MS,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
