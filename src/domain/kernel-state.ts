@@ -83,7 +83,16 @@ export const EMPTY_STATE: KernelState = {
 /** The part of a plan that the kernel carries, without its tunnels. */
 export type KernelPlan = Pick<NodePlan, 'links' | 'fdb' | 'neighbours' | 'nexthops' | 'routes' | 'rules' | 'nft' | 'sysctls'>;
 
-export const EMPTY_KERNEL_PLAN: KernelPlan = { links: [], fdb: [], neighbours: [], nexthops: [], routes: [], rules: [], nft: undefined, sysctls: [] };
+export const EMPTY_KERNEL_PLAN: KernelPlan = {
+  links: [],
+  fdb: [],
+  neighbours: [],
+  nexthops: [],
+  routes: [],
+  rules: [],
+  nft: undefined,
+  sysctls: [],
+};
 
 /** The state in which nothing is left to do for `plan`. */
 export function stateOf(plan: KernelPlan): KernelState {

@@ -1,5 +1,15 @@
 import { fc } from '@fast-check/vitest';
-import { NEXTHOP_ID_FIRST, NFT_TABLE, TABLE_FROM_REGIONS, TABLE_TO_REGIONS, TUNNEL_GROUP, USER_TUNNEL_DEVICE, VXLAN_DEVICE, VXLAN_ID, VXLAN_PORT } from '../api/names.ts';
+import {
+  NEXTHOP_ID_FIRST,
+  NFT_TABLE,
+  TABLE_FROM_REGIONS,
+  TABLE_TO_REGIONS,
+  TUNNEL_GROUP,
+  USER_TUNNEL_DEVICE,
+  VXLAN_DEVICE,
+  VXLAN_ID,
+  VXLAN_PORT,
+} from '../api/names.ts';
 import { type KernelPlan, MANAGED_SYSCTLS } from '../domain/kernel-state.ts';
 import type { FdbEntry, LinkPlan, Neighbour, Nexthop, NftTable, Route, Rule, VxlanLink } from '../domain/node-plan.ts';
 import type { Cidr } from '../net/cidr.ts';
@@ -14,7 +24,12 @@ const ADDRESSES = ['198.51.100.2', '198.51.100.3', '2001:db8::2'] as Ip[];
 const PREFIXES = ['0.0.0.0/0', '10.2.0.0/16', '10.2.3.4/32', '10.3.0.0/24', 'fd00:2::/64', 'fd00:3::7/128', '::/0'] as Cidr[];
 /** Not overlapping; some stand next to each other. */
 const ELEMENTS = ['10.0.0.0/25', '10.0.0.128/25', '10.1.0.1/32', '10.4.0.0/16'] as Cidr[];
-const NFT_RULES = ['ip saddr @own4 ip daddr @remote4 counter', 'meta mark set meta mark | 0x40', 'iifgroup 9027 accept', 'oifname "raven0" tcp flags syn tcp option maxseg size set rt mtu'];
+const NFT_RULES = [
+  'ip saddr @own4 ip daddr @remote4 counter',
+  'meta mark set meta mark | 0x40',
+  'iifgroup 9027 accept',
+  'oifname "raven0" tcp flags syn tcp option maxseg size set rt mtu',
+];
 
 /** Random plans that a kernel must accept: references hold, families match. */
 export const arbitraryPlan: fc.Arbitrary<KernelPlan> = fc
@@ -32,7 +47,11 @@ export const arbitraryPlan: fc.Arbitrary<KernelPlan> = fc
       net: arbitraryNexthops(devices).chain((nexthops) => arbitraryRoutes(nexthops, devices).map((routes) => ({ nexthops, routes }))),
       rules: fc.subarray(RULES),
       nft: fc.option(arbitraryNft(), { freq: 4, nil: undefined }),
-      sysctls: fc.constantFrom('0', '1').map((value) => links.flatMap(({ name }) => MANAGED_SYSCTLS.map((setting) => ({ key: `net/ipv4/conf/${name}/${setting}`, value })))),
+      sysctls: fc
+        .constantFrom('0', '1')
+        .map((value) =>
+          links.flatMap(({ name }) => MANAGED_SYSCTLS.map((setting) => ({ key: `net/ipv4/conf/${name}/${setting}`, value }))),
+        ),
     });
   })
   .map(({ net, ...rest }) => ({ ...rest, ...net }));
@@ -69,25 +88,39 @@ function arbitraryNeighbours(): fc.Arbitrary<Neighbour[]> {
 
 function arbitraryNexthops(devices: readonly string[]): fc.Arbitrary<Nexthop[]> {
   const nexthop = fc
-    .record({ id: fc.integer({ min: NEXTHOP_ID_FIRST, max: NEXTHOP_ID_FIRST + 3 }), via: fc.option(fc.constantFrom(...ADDRESSES), { nil: undefined }), dev: fc.constantFrom(...devices), family: fc.constantFrom(4 as const, 6 as const) })
+    .record({
+      id: fc.integer({ min: NEXTHOP_ID_FIRST, max: NEXTHOP_ID_FIRST + 3 }),
+      via: fc.option(fc.constantFrom(...ADDRESSES), { nil: undefined }),
+      dev: fc.constantFrom(...devices),
+      family: fc.constantFrom(4 as const, 6 as const),
+    })
     .map(({ via, family, ...rest }): Nexthop => (via === undefined ? { ...rest, family } : { ...rest, via, family: familyOf(via) }));
   return fc.uniqueArray(nexthop, { selector: ({ id }) => id });
 }
 
 function arbitraryRoutes(nexthops: readonly Nexthop[], devices: readonly string[]): fc.Arbitrary<Route[]> {
-  const route = fc.record({ table: fc.constantFrom(TABLE_TO_REGIONS, TABLE_FROM_REGIONS), dst: fc.constantFrom(...PREFIXES) }).chain((base) => {
-    const family = familyOf(base.dst);
-    const ids = nexthops.filter((nexthop) => nexthop.family === family).map(({ id }) => id);
-    const via = ADDRESSES.filter((address) => familyOf(address) === family);
-    const unicast = fc.record({ src: family === 4 ? fc.constantFrom(undefined, TEST_ADDRESSES[0] as Ip) : fc.constant(undefined), mtuBytes: fc.constantFrom(undefined, 1300) });
-    const ways: fc.Arbitrary<Partial<Route>>[] = [
-      fc.constant({ type: 'throw' }),
-      fc.tuple(fc.constantFrom(...devices), unicast).map(([dev, words]) => ({ dev, ...defined(words) })),
-      fc.tuple(fc.constantFrom(...devices), fc.constantFrom(...via), unicast).map(([dev, gateway, words]) => ({ dev, via: gateway, ...defined(words) })),
-      ...(ids.length === 0 ? [] : [fc.tuple(fc.constantFrom(...ids), unicast).map(([nexthopId, words]) => ({ nexthopId, ...defined(words) }))]),
-    ];
-    return fc.oneof(...ways).map((way): Route => ({ ...base, ...way }));
-  });
+  const route = fc
+    .record({ table: fc.constantFrom(TABLE_TO_REGIONS, TABLE_FROM_REGIONS), dst: fc.constantFrom(...PREFIXES) })
+    .chain((base) => {
+      const family = familyOf(base.dst);
+      const ids = nexthops.filter((nexthop) => nexthop.family === family).map(({ id }) => id);
+      const via = ADDRESSES.filter((address) => familyOf(address) === family);
+      const unicast = fc.record({
+        src: family === 4 ? fc.constantFrom(undefined, TEST_ADDRESSES[0] as Ip) : fc.constant(undefined),
+        mtuBytes: fc.constantFrom(undefined, 1300),
+      });
+      const ways: fc.Arbitrary<Partial<Route>>[] = [
+        fc.constant({ type: 'throw' }),
+        fc.tuple(fc.constantFrom(...devices), unicast).map(([dev, words]) => ({ dev, ...defined(words) })),
+        fc
+          .tuple(fc.constantFrom(...devices), fc.constantFrom(...via), unicast)
+          .map(([dev, gateway, words]) => ({ dev, via: gateway, ...defined(words) })),
+        ...(ids.length === 0
+          ? []
+          : [fc.tuple(fc.constantFrom(...ids), unicast).map(([nexthopId, words]) => ({ nexthopId, ...defined(words) }))]),
+      ];
+      return fc.oneof(...ways).map((way): Route => ({ ...base, ...way }));
+    });
   return fc.uniqueArray(route, { selector: ({ table, dst }) => `${table} ${dst}`, maxLength: 8 });
 }
 
@@ -97,17 +130,28 @@ function defined({ src, mtuBytes }: { src: Ip | undefined; mtuBytes: number | un
 }
 
 function arbitraryNft(): fc.Arbitrary<NftTable> {
-  const elements = fc.tuple(fc.subarray(ELEMENTS), fc.constantFrom<Cidr[]>([], ['10.2.0.0/16' as Cidr], ['10.2.0.0/17' as Cidr], ['10.2.128.0/17' as Cidr]));
+  const elements = fc.tuple(
+    fc.subarray(ELEMENTS),
+    fc.constantFrom<Cidr[]>([], ['10.2.0.0/16' as Cidr], ['10.2.0.0/17' as Cidr], ['10.2.128.0/17' as Cidr]),
+  );
   const set = elements.map(([fixed, varied]) => [...fixed, ...varied]);
-  return fc.record({ own4: set, remote4: set, rules: fc.subarray(NFT_RULES), priority: fc.constantFrom(-150, 90) }).map(({ own4, remote4, rules, priority }) => ({
-    name: NFT_TABLE,
-    sets: [
-      { name: 'own4', type: 'ipv4_addr', elements: own4 },
-      { name: 'remote4', type: 'ipv4_addr', elements: remote4 },
-    ],
-    chains: [
-      { name: 'forward', type: 'filter', hook: 'forward', priority, rules },
-      { name: 'postrouting', type: 'nat', hook: 'postrouting', priority: 90, rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr'] },
-    ],
-  }));
+  return fc
+    .record({ own4: set, remote4: set, rules: fc.subarray(NFT_RULES), priority: fc.constantFrom(-150, 90) })
+    .map(({ own4, remote4, rules, priority }) => ({
+      name: NFT_TABLE,
+      sets: [
+        { name: 'own4', type: 'ipv4_addr', elements: own4 },
+        { name: 'remote4', type: 'ipv4_addr', elements: remote4 },
+      ],
+      chains: [
+        { name: 'forward', type: 'filter', hook: 'forward', priority, rules },
+        {
+          name: 'postrouting',
+          type: 'nat',
+          hook: 'postrouting',
+          priority: 90,
+          rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr'],
+        },
+      ],
+    }));
 }

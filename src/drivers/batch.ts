@@ -15,7 +15,12 @@ export interface BatchFailure {
  * @param argv the tool with its options, such as `['ip', '-6']`
  */
 export async function runBatch(exec: Exec, argv: readonly [string, ...string[]], lines: readonly string[]): Promise<BatchFailure[]> {
-  return run(exec, argv, lines.map((text, index) => ({ text, index })), false);
+  return run(
+    exec,
+    argv,
+    lines.map((text, index) => ({ text, index })),
+    false,
+  );
 }
 
 interface Line {
@@ -28,7 +33,8 @@ async function run(exec: Exec, argv: readonly [string, ...string[]], lines: read
     await exec([...argv, '-force', '-batch', '-'], { stdin: lines.map(({ text }) => `${text}\n`).join('') });
     return [];
   } catch (error) {
-    if (!(error instanceof CommandError) || error.exitCode === undefined) return lines.map(({ index }) => ({ index, error: messageOf(error) }));
+    if (!(error instanceof CommandError) || error.exitCode === undefined)
+      return lines.map(({ index }) => ({ index, error: messageOf(error) }));
     const { failures, rest } = parseBatchErrors(error.stderr);
     if (rest !== '') return divide(exec, argv, lines, rest);
     return failures.flatMap(({ line, message }) => {
@@ -54,7 +60,8 @@ async function divide(exec: Exec, argv: readonly [string, ...string[]], lines: r
 /** @param again the line may have been carried out before, so to add what is there is no failure either */
 function isHarmless(line: string, message: string, again: boolean): boolean {
   const [, verb] = line.split(' ');
-  if (verb === 'del') return /No such (process|file or directory)|Cannot find device|Device does not exist|Cannot assign requested address/.test(message);
+  if (verb === 'del')
+    return /No such (process|file or directory)|Cannot find device|Device does not exist|Cannot assign requested address/.test(message);
   return again && verb === 'add' && message.includes('File exists');
 }
 

@@ -1,6 +1,17 @@
 import { fc } from '@fast-check/vitest';
 import { expect, it } from 'vitest';
-import { NEXTHOP_ID_FIRST, NFT_TABLE, TABLE_FROM_REGIONS, TABLE_TO_REGIONS, TUNNEL_GROUP, USER_TUNNEL_DEVICE, VXLAN_DEVICE, VXLAN_ID, VXLAN_PORT } from '../api/names.ts';
+import {
+  NEXTHOP_ID_FIRST,
+  NFT_TABLE,
+  ROUTE_PROTOCOL,
+  TABLE_FROM_REGIONS,
+  TABLE_TO_REGIONS,
+  TUNNEL_GROUP,
+  USER_TUNNEL_DEVICE,
+  VXLAN_DEVICE,
+  VXLAN_ID,
+  VXLAN_PORT,
+} from '../api/names.ts';
 import { formatChange } from '../domain/kernel-diff.ts';
 import { EMPTY_KERNEL_PLAN, type KernelPlan, stateLines, stateOf } from '../domain/kernel-state.ts';
 import type { Cidr } from '../net/cidr.ts';
@@ -17,7 +28,16 @@ export interface TestMachine {
 
 export const samplePlan: KernelPlan = {
   links: [
-    { type: 'vxlan', name: VXLAN_DEVICE, vni: VXLAN_ID, port: VXLAN_PORT, local: TEST_ADDRESSES[0] as Ip, dev: TEST_DEVICE, mac: '02:00:00:00:00:01', mtuBytes: 1400 },
+    {
+      type: 'vxlan',
+      name: VXLAN_DEVICE,
+      vni: VXLAN_ID,
+      port: VXLAN_PORT,
+      local: TEST_ADDRESSES[0] as Ip,
+      dev: TEST_DEVICE,
+      mac: '02:00:00:00:00:01',
+      mtuBytes: 1400,
+    },
     { type: 'tun', name: USER_TUNNEL_DEVICE, mtuBytes: 1380, group: TUNNEL_GROUP },
   ],
   fdb: [{ dev: VXLAN_DEVICE, mac: '02:00:00:00:00:0a', dst: '192.0.2.2' as Ip }],
@@ -43,8 +63,20 @@ export const samplePlan: KernelPlan = {
       { name: 'remote4', type: 'ipv4_addr', elements: ['10.2.0.0/16', '10.3.0.7/32'] as Cidr[] },
     ],
     chains: [
-      { name: 'forward', type: 'filter', hook: 'forward', priority: -150, rules: ['oifname "raven0" tcp flags syn tcp option maxseg size set rt mtu', 'iifgroup 9027 meta mark set meta mark | 0x40'] },
-      { name: 'postrouting', type: 'nat', hook: 'postrouting', priority: 90, rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr'] },
+      {
+        name: 'forward',
+        type: 'filter',
+        hook: 'forward',
+        priority: -150,
+        rules: ['oifname "raven0" tcp flags syn tcp option maxseg size set rt mtu', 'iifgroup 9027 meta mark set meta mark | 0x40'],
+      },
+      {
+        name: 'postrouting',
+        type: 'nat',
+        hook: 'postrouting',
+        priority: 90,
+        rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr'],
+      },
     ],
   },
   sysctls: [VXLAN_DEVICE, USER_TUNNEL_DEVICE].flatMap((name) => [
@@ -71,10 +103,10 @@ const DAMAGE = [
   `ip nexthop del ${nexthop}`,
   `ip nexthop replace ${nexthop} via 192.0.2.3 dev raven0 onlink`,
   `ip route del 10.2.0.0/16 table ${TABLE_TO_REGIONS}`,
-  `ip route replace 10.2.0.0/16 ${nexthop.replace('id', 'nhid')} table ${TABLE_TO_REGIONS} proto 82`,
-  `ip route replace 10.77.0.0/16 ${nexthop.replace('id', 'nhid')} table ${TABLE_TO_REGIONS} proto 82`,
-  `ip rule del pref 100 lookup ${TABLE_TO_REGIONS} protocol 82`,
-  `ip rule add pref 102 lookup ${TABLE_TO_REGIONS} protocol 82`,
+  `ip route replace 10.2.0.0/16 ${nexthop.replace('id', 'nhid')} table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`,
+  `ip route replace 10.77.0.0/16 ${nexthop.replace('id', 'nhid')} table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`,
+  `ip rule del pref 100 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`,
+  `ip rule add pref 102 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`,
   'nft delete table inet raven',
   'nft delete element inet raven remote4 { 10.2.0.0/16 }',
   'nft add element inet raven remote4 { 10.9.0.0/16 }',
@@ -123,8 +155,8 @@ export function kernelConformance(machine: () => TestMachine, { numRuns }: { rea
     const plan = { ...samplePlan, nexthops: [broken, ...samplePlan.nexthops], routes: [orphan, ...samplePlan.routes] };
     const { failed } = await kernel.apply(kernel.diff(await kernel.observe(), plan));
     expect(failed.map(({ change }) => formatChange(change))).toEqual([
-      `ip nexthop replace id ${broken.id} dev nope proto 82`,
-      `ip route replace 10.9.0.0/16 nhid ${broken.id} table ${TABLE_TO_REGIONS} proto 82`,
+      `ip nexthop replace id ${broken.id} dev nope proto ${ROUTE_PROTOCOL}`,
+      `ip route replace 10.9.0.0/16 nhid ${broken.id} table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`,
     ]);
     expect(stateLines(await kernel.observe())).toEqual(stateLines(stateOf(samplePlan)));
   });
@@ -146,8 +178,8 @@ export function kernelConformance(machine: () => TestMachine, { numRuns }: { rea
     expect(removed).toContain('ip link del dev raven0');
     expect(stateLines(await kernel.observe())).toEqual(stateLines(stateOf(EMPTY_KERNEL_PLAN)));
     expect(await kernel.cleanup()).toEqual([]);
-    await run(`ip rule add pref 100 lookup ${TABLE_TO_REGIONS} protocol 82`);
-    expect(await kernel.cleanup()).toEqual([`ip rule del pref 100 lookup ${TABLE_TO_REGIONS} protocol 82`]);
+    await run(`ip rule add pref 100 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`);
+    expect(await kernel.cleanup()).toEqual([`ip rule del pref 100 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`]);
   });
 }
 

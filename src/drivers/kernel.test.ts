@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { TABLE_TO_REGIONS } from '../api/names.ts';
+import { ROUTE_PROTOCOL, TABLE_TO_REGIONS } from '../api/names.ts';
 import { formatChange } from '../domain/kernel-diff.ts';
 import { become, kernelConformance, samplePlan } from './kernel-conformance.ts';
 import { createTestNetns, type TestNetns } from './test-netns.ts';
@@ -37,7 +37,10 @@ describe.runIf(process.getuid?.() === 0)('the Linux kernel', { timeout: TIMEOUT_
     await become(machine.kernel, samplePlan);
     const handles = await machine.sh('nft -a list table inet raven | grep handle');
     await machine.sh('nft delete element inet raven remote4 { 10.2.0.0/16 }; nft add element inet raven remote4 { 10.2.0.0/17 }');
-    expect(await differences()).toEqual(['nft delete element inet raven remote4 { 10.2.0.0/17 }', 'nft add element inet raven remote4 { 10.2.0.0/16 }']);
+    expect(await differences()).toEqual([
+      'nft delete element inet raven remote4 { 10.2.0.0/17 }',
+      'nft add element inet raven remote4 { 10.2.0.0/16 }',
+    ]);
     await become(machine.kernel, samplePlan);
     expect(await machine.sh('nft -a list table inet raven | grep handle')).toBe(handles);
   });
@@ -72,7 +75,7 @@ describe.runIf(process.getuid?.() === 0)('the Linux kernel', { timeout: TIMEOUT_
     await machine.closeTun();
     await machine.openTun();
     await become(machine.kernel, samplePlan);
-    await machine.sh('ip link del raven0; ip rule del pref 100 lookup 9027 protocol 82');
+    await machine.sh(`ip link del raven0; ip rule del pref 100 lookup 9027 protocol ${ROUTE_PROTOCOL}`);
     await machine.kernel.cleanup();
     await machine.kernel.cleanup();
     expect(await machine.sh(SNAPSHOT)).toBe(before);
@@ -83,19 +86,28 @@ const DAMAGE = [
   ['a rule added', 'nft add rule inet raven forward accept'],
   ['a rule put first', 'nft insert rule inet raven forward drop'],
   ['rules deleted', 'nft flush chain inet raven forward'],
-  ['a rule changed', `nft replace rule inet raven forward handle $(nft -a list chain inet raven forward | sed -n 's/.*mss.*handle //p; s/.*maxseg.*handle //p' | head -1) accept`],
+  [
+    'a rule changed',
+    `nft replace rule inet raven forward handle $(nft -a list chain inet raven forward | sed -n 's/.*mss.*handle //p; s/.*maxseg.*handle //p' | head -1) accept`,
+  ],
   ['a chain switched to drop', "nft chain inet raven forward '{ policy drop; }'"],
-  ['a chain added', "nft add chain inet raven other"],
+  ['a chain added', 'nft add chain inet raven other'],
   ['the table put to sleep', "nft add table inet raven '{ flags dormant; }'"],
-  ['an appended route', `ip route append 10.2.0.0/16 dev u0 table ${TABLE_TO_REGIONS} proto 82`],
-  ['a route with a metric', `ip route add 10.2.0.0/16 dev u0 metric 5 table ${TABLE_TO_REGIONS} proto 82`],
+  ['an appended route', `ip route append 10.2.0.0/16 dev u0 table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`],
+  ['a route with a metric', `ip route add 10.2.0.0/16 dev u0 metric 5 table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`],
   ['a route taken over', `ip route replace 10.2.0.0/16 dev u0 table ${TABLE_TO_REGIONS}`],
   ['a next hop made a blackhole', 'ip nexthop del id 1381367808; ip nexthop add id 1381367808 blackhole'],
-  ['a next hop made a group', 'ip nexthop del id 1381367808; ip nexthop add id 5 via 192.0.2.5 dev u0; ip nexthop add id 1381367808 group 5'],
-  ['a rule with another selector', `ip rule add from 10.0.0.0/8 pref 50 lookup ${TABLE_TO_REGIONS} protocol 82`],
-  ['an IPv6 rule', `ip -6 rule add pref 50 lookup ${TABLE_TO_REGIONS} protocol 82`],
+  [
+    'a next hop made a group',
+    'ip nexthop del id 1381367808; ip nexthop add id 5 via 192.0.2.5 dev u0; ip nexthop add id 1381367808 group 5',
+  ],
+  ['a rule with another selector', `ip rule add from 10.0.0.0/8 pref 50 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`],
+  ['an IPv6 rule', `ip -6 rule add pref 50 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`],
   ['a flooding entry', 'bridge fdb append 00:00:00:00:00:00 dev raven0 dst 192.0.2.2'],
-  ['two flooding entries', 'bridge fdb append 00:00:00:00:00:00 dev raven0 dst 192.0.2.2; bridge fdb append 00:00:00:00:00:00 dev raven0 dst 192.0.2.3 port 99'],
+  [
+    'two flooding entries',
+    'bridge fdb append 00:00:00:00:00:00 dev raven0 dst 192.0.2.2; bridge fdb append 00:00:00:00:00:00 dev raven0 dst 192.0.2.3 port 99',
+  ],
   ['a learned neighbour', 'ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:0a dev raven0 nud reachable'],
   ['VXLAN learning', 'ip link del raven0; ip link add raven0 type vxlan id 200 local 192.0.2.1 dev u0 dstport 4472'],
 ] as const;
@@ -110,11 +122,11 @@ const FOREIGN = `
   ip nexthop add id 1381367807 via 192.0.2.2 dev u0
   ip nexthop add id 1381433344 via 192.0.2.2 dev u0
   ip route add 10.2.0.0/16 nhid 1381367807
-  ip route add 10.2.0.0/16 via 192.0.2.3 dev u0 table 9026 proto 82
+  ip route add 10.2.0.0/16 via 192.0.2.3 dev u0 table 9026 proto ${ROUTE_PROTOCOL}
   ip route add 10.99.0.0/16 via 192.0.2.3 dev u0 table 9027
   ip route add 10.98.0.0/16 via 192.0.2.3 dev u0 table 9028 proto static
   ip -6 route add fd00:2::/64 dev u0 table 9027
-  ip rule add pref 100 lookup 9026 protocol 82
+  ip rule add pref 100 lookup 9026 protocol ${ROUTE_PROTOCOL}
   ip rule add pref 100 fwmark 0x80/0x80 lookup 9027
   ip rule add pref 102 fwmark 0x40/0x40 lookup 9028 protocol static
   nft 'table inet raven2 { set own4 { type ipv4_addr; flags interval; elements = { 10.1.0.0/16 } }; chain raven { type filter hook forward priority -150; ip saddr @own4 accept; }; }'

@@ -54,14 +54,28 @@ export interface KernelOptions {
 }
 
 /** Listings that never fail, whatever is there: `neigh show dev raven0` and `route show table 9027` would. */
-const LISTINGS = ['link show', `address show to ${ANCHOR_ADDRESS}/32`, 'nexthop show', 'rule show', 'neigh show nud permanent', `route show table all proto ${ROUTE_PROTOCOL}`];
+const LISTINGS = [
+  'link show',
+  `address show to ${ANCHOR_ADDRESS}/32`,
+  'nexthop show',
+  'rule show',
+  'neigh show nud permanent',
+  `route show table all proto ${ROUTE_PROTOCOL}`,
+];
 const LISTINGS_6 = ['nexthop show', 'rule show'];
 
-export function createKernel(exec: Exec, { sysctlRoot = '/proc/sys', sysctls = createSysctls(sysctlRoot), log }: KernelOptions = {}): Kernel {
+export function createKernel(
+  exec: Exec,
+  { sysctlRoot = '/proc/sys', sysctls = createSysctls(sysctlRoot), log }: KernelOptions = {},
+): Kernel {
   let reported = '';
 
   async function observe({ foreignRoutes = false }: ObserveOptions = {}): Promise<KernelState> {
-    const [links = '', anchors = '', nexthops = '', rules = '', neighbours = '', routes = ''] = await list(exec, ['ip', '-N', '-d', '-j'], LISTINGS);
+    const [links = '', anchors = '', nexthops = '', rules = '', neighbours = '', routes = ''] = await list(
+      exec,
+      ['ip', '-N', '-d', '-j'],
+      LISTINGS,
+    );
     const parsed = parseLinks(links, anchors);
     const [v6, fdb, nft, foreign] = await Promise.all([
       parsed.ipv6 ? list(exec, ['ip', '-6', '-N', '-j'], LISTINGS_6) : Promise.resolve(['[]', '[]']),
@@ -109,7 +123,8 @@ export function createKernel(exec: Exec, { sysctlRoot = '/proc/sys', sysctls = c
 
   function report(others: readonly string[]): void {
     const text = others.join('\n');
-    if (text !== reported && others.length > 0) log?.warn({ foreign: others }, 'objects of others stand where ours do; they are left alone');
+    if (text !== reported && others.length > 0)
+      log?.warn({ foreign: others }, 'objects of others stand where ours do; they are left alone');
     reported = text;
   }
 

@@ -1,6 +1,15 @@
 import { VXLAN_DEVICE } from '../api/names.ts';
 import { type Change, diffKernel, formatChange } from '../domain/kernel-diff.ts';
-import { EMPTY_KERNEL_PLAN, type KernelState, type LinkState, MANAGED_SYSCTLS, type Observed, routeKey, type RouteState, ruleText } from '../domain/kernel-state.ts';
+import {
+  EMPTY_KERNEL_PLAN,
+  type KernelState,
+  type LinkState,
+  MANAGED_SYSCTLS,
+  type Observed,
+  routeKey,
+  type RouteState,
+  ruleText,
+} from '../domain/kernel-state.ts';
 import type { NftState } from '../domain/nft-text.ts';
 import type { FdbEntry, Neighbour, Nexthop, Rule } from '../domain/node-plan.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -218,7 +227,9 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
   }
 
   async function cleanup(): Promise<string[]> {
-    const tuns = [...links.values()].filter(({ type }) => type === 'tun').map(({ name }): Change => ({ tool: 'ip', text: `link del dev ${name}` }));
+    const tuns = [...links.values()]
+      .filter(({ type }) => type === 'tun')
+      .map(({ name }): Change => ({ tool: 'ip', text: `link del dev ${name}` }));
     return (await apply([...diffKernel(await observe(), EMPTY_KERNEL_PLAN), ...tuns])).written.map(formatChange);
   }
 

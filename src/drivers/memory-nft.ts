@@ -18,7 +18,8 @@ export function runNftScript(before: NftState | undefined, script: string): NftS
     else if (/^delete table inet \S+$/.test(line)) table = remove(table);
     else if (/^table inet \S+ \{$/.test(line)) table ??= emptyTable(line.split(' ')[2] ?? '');
     else if (line.startsWith('set ')) table = { ...existing(table), sets: [...existing(table).sets, parseSet(line)] };
-    else if (line.startsWith('chain ')) chain = { name: line.split(' ')[1] ?? '', type: 'filter', hook: 'input', priority: 0, policy: '', rules: [] };
+    else if (line.startsWith('chain '))
+      chain = { name: line.split(' ')[1] ?? '', type: 'filter', hook: 'input', priority: 0, policy: '', rules: [] };
     else if (line.startsWith('type ')) chain = { ...existing(chain), ...parseHook(line) };
     else if (line === '}' && chain !== undefined) {
       table = { ...existing(table), chains: [...existing(table).chains, chain] };
@@ -44,7 +45,8 @@ function existing<T>(object: T | undefined): T {
 }
 
 function parseSet(line: string): NftSet {
-  const [, name = '', type = '', , elements = ''] = /^set (\S+) \{ type (\S+); flags interval;( elements = \{ (.*) \};)? \}$/.exec(line) ?? [];
+  const [, name = '', type = '', , elements = ''] =
+    /^set (\S+) \{ type (\S+); flags interval;( elements = \{ (.*) \};)? \}$/.exec(line) ?? [];
   return { name, type: type as NftSet['type'], elements: insert([], elements.split(', ').filter((each) => each !== '') as Cidr[]) };
 }
 
@@ -65,7 +67,8 @@ function changeElements(table: NftState, line: string): NftState {
 function insert(current: readonly Cidr[], added: readonly Cidr[]): Cidr[] {
   const all = [...current];
   for (const element of added) {
-    if (all.some((each) => each !== element && cidrsOverlap(each, element))) throw new Error(`interval overlaps with an existing one: ${element}`);
+    if (all.some((each) => each !== element && cidrsOverlap(each, element)))
+      throw new Error(`interval overlaps with an existing one: ${element}`);
     if (!all.includes(element)) all.push(element);
   }
   return all.toSorted(compareCidrs);

@@ -50,7 +50,6 @@ export function parseLinks(text: string, anchors: string): Links {
   const all = linkJson.parse(JSON.parse(text));
   // What the address does not stand on is listed as an empty object.
   const anchored = new Set(anchorJson.parse(JSON.parse(anchors)).map(({ ifname }) => ifname));
-  const anchored = parseAnchors(anchorText);
   const named = all.filter(({ ifname }) => ifname === VXLAN_DEVICE || ifname.startsWith(TUNNEL_DEVICE_PREFIX));
   const links = named.flatMap((link) => toLink(link, anchored.has(link.ifname)) ?? []);
   const ours = new Set(links.map(({ name }) => name));
@@ -75,7 +74,9 @@ function toLink(link: LinkJson, anchored: boolean): LinkState | undefined {
     quiet: link.inet6_addr_gen_mode === undefined || link.inet6_addr_gen_mode === 'none',
   };
   if (link.ifname === VXLAN_DEVICE) {
-    return kind === 'vxlan' ? { ...base, type: 'vxlan', fixed: vxlanText(link), ...(link.address !== undefined && { mac: link.address }) } : undefined;
+    return kind === 'vxlan'
+      ? { ...base, type: 'vxlan', fixed: vxlanText(link), ...(link.address !== undefined && { mac: link.address }) }
+      : undefined;
   }
   if (kind === 'xfrm') return { ...base, type: 'xfrm', fixed: xfrmText(link) };
   // Made by charon: its IPv6 side is not ours to judge.

@@ -3,7 +3,9 @@ import { VXLAN_DEVICE } from '../../api/names.ts';
 import type { Neighbour } from '../../domain/node-plan.ts';
 import { parseIp } from '../../net/ip.ts';
 
-const neighJson = z.array(z.looseObject({ dst: z.string(), dev: z.string().optional(), lladdr: z.string().optional(), state: z.array(z.string()).default([]) }));
+const neighJson = z.array(
+  z.looseObject({ dst: z.string(), dev: z.string().optional(), lladdr: z.string().optional(), state: z.array(z.string()).default([]) }),
+);
 
 /** Reads `ip -j neigh show nud permanent`. Entries that ARP made on our device are the kernel's own business. */
 export function parseNeighbours(text: string): Neighbour[] {

@@ -53,7 +53,9 @@ export function parseNft(text: string): NftState {
       ...objects.filter(([kind]) => !known.has(kind)).map(([kind, { name }]) => `${kind} ${name}`),
       // `dormant` switches a whole table off.
       ...of('table').flatMap(({ flags }) => (flags === undefined ? [] : [`flags ${String(flags)}`])),
-      ...of('set').flatMap(({ name, elem = [] }) => elem.filter((element) => toElement(element) === undefined).map((element) => `set ${name} element ${JSON.stringify(element)}`)),
+      ...of('set').flatMap(({ name, elem = [] }) =>
+        elem.filter((element) => toElement(element) === undefined).map((element) => `set ${name} element ${JSON.stringify(element)}`),
+      ),
       ...of('set').flatMap(({ name, flags }) => (String(flags) === 'interval' ? [] : [`set ${name} flags ${String(flags)}`])),
     ],
   };
@@ -72,7 +74,11 @@ function toChain({ name, type, hook, prio, policy }: Obj, rules: readonly Obj[])
 }
 
 function toSet({ name, type, elem = [] }: Obj): NftSet {
-  return { name, type: String(type) as NftSet['type'], elements: elem.flatMap((element) => toElement(element) ?? []).toSorted(compareCidrs) };
+  return {
+    name,
+    type: String(type) as NftSet['type'],
+    elements: elem.flatMap((element) => toElement(element) ?? []).toSorted(compareCidrs),
+  };
 }
 
 /** A single address, or a prefix. Anything else (a range, an element with a timeout) never was ours. */

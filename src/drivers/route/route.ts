@@ -63,7 +63,10 @@ function parseForeign(text: string, table: number): string[] {
   return routeJson
     .parse(JSON.parse(text))
     .filter(({ protocol }) => protocol !== String(ROUTE_PROTOCOL))
-    .map(({ dst, dev, gateway }) => `ip route ${dst}${gateway === undefined ? '' : ` via ${gateway}`}${dev === undefined ? '' : ` dev ${dev}`} table ${table}`);
+    .map(
+      ({ dst, dev, gateway }) =>
+        `ip route ${dst}${gateway === undefined ? '' : ` via ${gateway}`}${dev === undefined ? '' : ` dev ${dev}`} table ${table}`,
+    );
 }
 
 function destinationOf({ dst, pref }: RouteJson): Cidr | undefined {
@@ -77,7 +80,10 @@ function toRoute(row: RouteJson, table: number, dst: Cidr): RouteState {
   const { mtu, ...metrics } = Object.assign({}, ...(row.metrics ?? [])) as Record<string, unknown>;
   const via = nhid === undefined ? parseIp(row.gateway ?? '') : undefined;
   const src = parseIp(row.prefsrc ?? '');
-  const key = [tos === undefined ? '' : `tos ${tos}`, metric === (row.pref === undefined ? 0 : IPV6_METRIC) ? '' : `metric ${metric}`].filter((word) => word !== '');
+  const key = [
+    tos === undefined ? '' : `tos ${tos}`,
+    metric === (row.pref === undefined ? 0 : IPV6_METRIC) ? '' : `metric ${metric}`,
+  ].filter((word) => word !== '');
   const extra = [
     type === UNICAST || type === THROW ? '' : `type ${type}`,
     via !== undefined && !row.flags.includes('onlink') ? 'offlink' : '',

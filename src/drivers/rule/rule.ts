@@ -30,7 +30,9 @@ export interface Rules {
 
 /** Reads `ip -N -j rule show`. Ours look up one of our tables and carry our protocol number. */
 export function parseRules(text: string, family: 4 | 6): Rules {
-  const rows = ruleJson.parse(JSON.parse(text)).filter(({ table }) => table === String(TABLE_TO_REGIONS) || table === String(TABLE_FROM_REGIONS));
+  const rows = ruleJson
+    .parse(JSON.parse(text))
+    .filter(({ table }) => table === String(TABLE_TO_REGIONS) || table === String(TABLE_FROM_REGIONS));
   const isOurs = ({ protocol }: RuleJson): boolean => protocol === String(ROUTE_PROTOCOL);
   return {
     rules: rows.filter(isOurs).map((row) => toRule(row, family)),
@@ -47,5 +49,11 @@ function toRule(row: RuleJson, family: 4 | 6): Observed<Rule> {
     row.oif === undefined ? '' : `oif ${row.oif}`,
   ].filter((word) => word !== '');
   const mark = row.fwmark === undefined ? undefined : { value: Number(row.fwmark), mask: Number(row.fwmask ?? 0xffffffff) };
-  return { pref: row.priority, family, table: Number(row.table), ...(mark && { mark }), ...(words.length > 0 && { extra: words.join(' ') }) };
+  return {
+    pref: row.priority,
+    family,
+    table: Number(row.table),
+    ...(mark && { mark }),
+    ...(words.length > 0 && { extra: words.join(' ') }),
+  };
 }

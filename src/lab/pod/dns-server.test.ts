@@ -1,4 +1,4 @@
-import { decode, encode, RECURSION_DESIRED, type Packet, type StringRecordType } from 'dns-packet';
+import { decode, encode, RECURSION_DESIRED, type Packet } from 'dns-packet';
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { answerDns, parseZone } from './dns-server.ts';
@@ -8,7 +8,7 @@ const zone = parseZone(
   'zone.json',
 );
 
-function ask(name: string, type: StringRecordType | 'A' = 'A'): Packet & { rcode?: string } {
+function ask(name: string, type: 'A' | 'AAAA' = 'A'): Packet & { rcode?: string } {
   const reply = answerDns(encode({ type: 'query', id: 7, flags: RECURSION_DESIRED, questions: [{ type, name }] }), zone);
   return decode(reply!);
 }
@@ -21,15 +21,8 @@ describe('answerDns', () => {
   });
 
   it('answers IPv6 questions, and a missing type without an error', () => {
-    expect(
-      decode(answerDns(encode({ type: 'query', questions: [{ type: 'AAAA', name: 'web.shop.svc.cluster.local' }] }), zone)!).answers,
-    ).toMatchObject([{ type: 'AAAA', data: 'fd00:0:0:0:0:0:0:a' }]);
-    expect(
-      decode(answerDns(encode({ type: 'query', questions: [{ type: 'AAAA', name: 'api.shop.svc.cluster.local' }] }), zone)!),
-    ).toMatchObject({
-      rcode: 'NOERROR',
-      answers: [],
-    });
+    expect(ask('web.shop.svc.cluster.local', 'AAAA').answers).toMatchObject([{ type: 'AAAA', data: 'fd00::a' }]);
+    expect(ask('api.shop.svc.cluster.local', 'AAAA')).toMatchObject({ rcode: 'NOERROR', answers: [] });
   });
 
   it('knows which names do not exist', () => {

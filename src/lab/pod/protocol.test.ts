@@ -20,7 +20,9 @@ describe('the pod protocol', () => {
 
   test.prop([fc.record({ pod: fc.string(), sourceIp: fc.string(), sourcePort: fc.nat(), bytes: fc.nat(), sha256: fc.string() })])(
     'carries receipts unchanged',
-    (receipt) => expect(parseReceipt(JSON.stringify(receipt))).toEqual(receipt),
+    (receipt) => {
+      expect(parseReceipt(JSON.stringify(receipt))).toEqual(receipt);
+    },
   );
 
   it('writes IPv4 peers of IPv6 sockets as IPv4', () => {

@@ -110,6 +110,19 @@ describe('what a person wrote', () => {
     await expect(store.remove('Gateway', 'cloud')).rejects.toThrow(/x\.yaml:2: Gateway cloud is a person's/);
   });
 
+  it("wins over an object of the same name that is Raven's own, and both are named", async () => {
+    const store = await opened();
+    await store.apply('TunnelEndpoint', tunnelEndpoint);
+    await put('x.yaml', stringify({ ...tunnelEndpoint, spec: { ...tunnelEndpoint.spec, port: 1 } }));
+    expect((await store.get('TunnelEndpoint', 'a1'))?.spec.port).toBe(1);
+    expect(problems(store)).toEqual([
+      expect.stringMatching(/^raven-state\/TunnelEndpoint\/a1\.1\.yaml: TunnelEndpoint a1 is in .*x\.yaml:1 too/),
+    ]);
+    await unlink(join(dir, 'x.yaml'));
+    expect((await store.get('TunnelEndpoint', 'a1'))?.spec.port).toBe(4500);
+    expect(store.problems()).toEqual([]);
+  });
+
   it('takes what Raven added along when it goes', async () => {
     await put('x.yaml', named('cloud'));
     const store = await opened();
@@ -261,6 +274,25 @@ describe('changes', () => {
     await vi.waitFor(() => expect(words).toContain('delete a'), PATIENCE);
     expect(words).toContain('set b');
     await rm(elsewhere, { recursive: true });
+  });
+
+  it('do not come from the whole directory going: what was in it stays, a write fails, and does not make it anew', async () => {
+    await put('x.yaml', named('cloud'));
+    const store = await openDirStore(dir, { rescanMs: 30 });
+    open.push(store);
+    const created = await store.apply('TunnelEndpoint', tunnelEndpoint);
+    const { words } = record(store, 'Gateway');
+    await vi.waitFor(() => expect(words).toEqual(['set cloud', 'synced']), PATIENCE);
+    await rename(dir, `${dir}.away`);
+    await vi.waitFor(() => expect(problems(store)).toEqual([': is gone; what was in it last still counts'.slice(2)]), PATIENCE);
+    expect(await names(store)).toEqual(['cloud']);
+    await expect(store.updateStatus('TunnelEndpoint', { ...created, status: { links: [], conditions: [] } })).rejects.toThrow(
+      /cannot write .*ENOENT/,
+    );
+    await rename(`${dir}.away`, dir);
+    await vi.waitFor(() => expect(store.problems()).toEqual([]), PATIENCE);
+    await put('x.yaml', named('edge'));
+    await vi.waitFor(() => expect(words.slice(2)).toEqual(['set edge', 'delete cloud']), PATIENCE);
   });
 
   it('that change nothing write nothing', async () => {

@@ -53,6 +53,10 @@ export function createManifestFiles(dir: string, onUnsettled: (path: string) => 
   let treeProblems: readonly Problem[] = [];
 
   async function rescan(settled: boolean): Promise<ReadonlySet<string>> {
+    if (isGone()) {
+      treeProblems = [{ source: dir, message: 'is gone; what was in it last still counts' }];
+      return new Set();
+    }
     const tree = await walkManifests(dir);
     directories = tree.directories;
     treeProblems = tree.problems;
@@ -72,12 +76,17 @@ export function createManifestFiles(dir: string, onUnsettled: (path: string) => 
   function load(path: string, settled: boolean): ReadonlySet<string> {
     const before = files.get(path);
     const next = readState(path, before);
-    if (next === before) return new Set();
+    if (next === before || (next === undefined && isGone())) return new Set();
     if (!settled && (next?.hash !== before?.hash || next === undefined) && isDoubtful(before, next)) {
       onUnsettled(path);
       return new Set();
     }
     return replace(path, before, next);
+  }
+
+  /** Unmounted, or removed as a whole: nobody took single objects away. */
+  function isGone(): boolean {
+    return tryStat(dir) === undefined;
   }
 
   function replace(path: string, before: FileState | undefined, next: FileState | undefined): ReadonlySet<string> {

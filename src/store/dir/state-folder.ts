@@ -6,7 +6,7 @@ import type { Kind } from '../../api/kinds.ts';
 import { messageOf, type Problem } from '../../lib/errors.ts';
 import { ConflictError } from '../cluster-store.ts';
 import { API_VERSIONS, keyOf } from '../object.ts';
-import { baseOf, formatStateFileName, kindFolder, parseStateFileName, tempFolder } from './layout.ts';
+import { baseOf, formatStateFileName, kindFolder, parseStateFileName, stateFolder, tempFolder } from './layout.ts';
 import { type Fields, formatState, type ObjectName, type ParsedState, parseState, writersOf } from './state-file.ts';
 import { isErrno, tryStat } from './walk.ts';
 
@@ -58,6 +58,7 @@ export function createStateFolder(dir: string, kind: Kind): StateFolder {
 
   function sync(): ReadonlySet<string> {
     const touched = new Set<string>();
+    if (isStoreGone()) return touched;
     let newest = newestOf(list(path));
     // A listing that is read while files come and go can miss both the old and the new one of an object.
     if ([...byBase.values()].some(({ base, n }) => (newest.get(base) ?? 0) < n)) newest = newestOf(list(path));
@@ -93,7 +94,12 @@ export function createStateFolder(dir: string, kind: Kind): StateFolder {
         n = newestOf(list(path)).get(base);
       }
     }
-    forget(base, touched);
+    if (!isStoreGone()) forget(base, touched);
+  }
+
+  /** Without the directory nothing can be said about what is in it: what was known stays. */
+  function isStoreGone(): boolean {
+    return tryStat(dir) === undefined;
   }
 
   function remember({ base, n, file, ...parsed }: ParsedState, touched: Set<string>): void {
@@ -153,8 +159,8 @@ export function createStateFolder(dir: string, kind: Kind): StateFolder {
 
   async function createNew(file: string, text: string, temp: string): Promise<void> {
     try {
-      await mkdir(path, { recursive: true });
-      await mkdir(tempFolder(dir), { recursive: true });
+      // Not recursively: a directory of manifests that was taken away must not come back with nothing but our additions in it.
+      for (const folder of [stateFolder(dir), path, tempFolder(dir)]) await ensureFolder(folder);
       await writeFile(temp, text, { flag: 'wx', flush: true });
       await link(temp, file).catch((error: unknown) => {
         throw isErrno(error, 'EEXIST') ? new ConflictError(`${file} was written by somebody else`, { cause: error }) : error;
@@ -190,6 +196,12 @@ export function createStateFolder(dir: string, kind: Kind): StateFolder {
   }
 
   return { path, sync, touch, write, get: (key) => byKey.get(key), entries: () => byBase.values() };
+}
+
+async function ensureFolder(path: string): Promise<void> {
+  await mkdir(path).catch((error: unknown) => {
+    if (tryStat(path)?.isDirectory() !== true) throw error;
+  });
 }
 
 interface Version {

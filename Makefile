@@ -1,0 +1,63 @@
+# Every target first sets up what it needs and this machine lacks (scripts/setup.sh), which takes no time when nothing is missing.
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+setup := @scripts/setup.sh
+node := node_modules/.bin/node
+sources := $(shell find src -name '*.ts' ! -name '*.test.ts') scripts/build.ts package-lock.json
+# The driver tests use the kernel; without root they are skipped.
+as_root := $(if $(filter 0,$(shell id -u)),lab)
+export KEEP
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/raven; installs what building needs, nothing else
+	$(setup) build
+	@$(MAKE) dist/.built
+
+dist/.built: $(sources)
+	@$(node) scripts/build.ts
+
+demo: ## three regions come up, pods reach each other, a gateway dies (KEEP=1: leave it up)
+	$(setup) lab build
+	@$(MAKE) dist/.built
+	@$(node) scripts/demo.ts
+
+test: ## set up what is missing, run every test
+	$(setup) lab e2e kernel build
+	@$(MAKE) dist/.built
+	@$(node) scripts/test.ts
+
+test-unit: ## checks of the sources, unit, property and driver tests
+	$(setup) $(as_root) build
+	@$(node) scripts/test.ts lint unit
+
+test-lab: ## end-to-end tests in network namespaces
+	$(setup) lab e2e build
+	@$(MAKE) dist/.built
+	@$(node) scripts/test.ts lab
+
+test-kernel: ## the lab in a virtual machine with the distribution's kernel
+	$(setup) lab kernel build
+	@$(MAKE) dist/.built
+	@$(node) scripts/test.ts kernel
+
+bench: ## figures: throughput, plan and resync cost, memory, start
+	$(setup) lab bench build
+	@$(MAKE) dist/.built
+	@$(node) bench/bench.ts
+
+lint: ## linter, format, types, dead code
+	$(setup) build
+	@$(node) scripts/test.ts lint
+
+format: ## bring the sources into form
+	$(setup) build
+	@node_modules/.bin/oxfmt .
+
+clean: ## remove what was built
+	rm -rf dist coverage
+
+.PHONY: help build demo test test-unit test-lab test-kernel bench lint format clean
