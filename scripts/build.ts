@@ -15,8 +15,10 @@ const STAMP = '.built';
 /** zod carries its messages in fifty languages, which every program would read at start; ours are English. */
 const englishOnly: Plugin = {
   name: 'english-only',
-  setup: ({ onLoad }) => {
-    onLoad({ filter: /[/\\]zod[/\\]v4[/\\]locales[/\\]index\.js$/ }, () => ({ contents: "export { default as en } from './en.js';" }));
+  setup: (bundler) => {
+    bundler.onLoad({ filter: /[/\\]zod[/\\]v4[/\\]locales[/\\]index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js';",
+    }));
   },
 };
 
@@ -45,7 +47,9 @@ async function bundle() {
     target: 'node22.19',
     legalComments: 'none',
     // CommonJS packages in an ES module bundle still call `require` for Node's own modules.
-    banner: { js: "import { createRequire as raven_createRequire } from 'node:module'; const require = raven_createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as raven_createRequire } from 'node:module'; const require = raven_createRequire(import.meta.url);",
+    },
     plugins: [englishOnly],
     metafile: true,
     write: false,
@@ -77,7 +81,9 @@ async function removeOthers({ outputs }: Metafile): Promise<void> {
 
 function summary({ outputs }: Metafile): string {
   const entries = Object.entries(outputs);
-  const names = entries.flatMap(([path, { entryPoint }]) => (entryPoint?.startsWith('src/cmd/') === true ? [path.replace('dist/', '')] : []));
+  const names = entries.flatMap(([path, { entryPoint }]) =>
+    entryPoint?.startsWith('src/cmd/') === true ? [path.replace('dist/', '')] : [],
+  );
   const bytes = entries.reduce((sum, [, output]) => sum + output.bytes, 0);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   return `built dist/: ${names.join(', ')} (${Math.round(bytes / 1024)} KiB, ${seconds} s)`;

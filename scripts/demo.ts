@@ -68,10 +68,16 @@ async function failover(pods: Listing['pods']): Promise<void> {
     await progress.step('pings from pod-b2 to pod-a2', () => until(() => answers.length > 10));
     await must('lab', 'kill', 'b1', '--name', LAB);
     const killed = Date.now() / 1000;
-    await progress.step('another node is elected', () => until(async () => (await list()).nodes.some(({ region, role }) => region === 'b' && role === 'gateway')));
-    await progress.step('pings are answered again', () => until(() => answers.some((at, i) => at > killed + 1 && at - (answers[i - 1] ?? at) > 0.5)));
+    await progress.step('another node is elected', () =>
+      until(async () => (await list()).nodes.some(({ region, role }) => region === 'b' && role === 'gateway')),
+    );
+    await progress.step('pings are answered again', () =>
+      until(() => answers.some((at, i) => at > killed + 1 && at - (answers[i - 1] ?? at) > 0.5)),
+    );
     const gap = Math.max(...answers.slice(1).map((at, i) => at - (answers[i] ?? at)));
-    progress.line(`    outage ${gap.toFixed(1)} s: 4 s until the node counts as lost, then election, tunnel, routes (failover without waiting for the controller comes later)`);
+    progress.line(
+      `    outage ${gap.toFixed(1)} s: 4 s until the node counts as lost, then election, tunnel, routes (failover without waiting for the controller comes later)`,
+    );
   } finally {
     ping.kill('SIGKILL');
   }

@@ -32,9 +32,7 @@ export async function findKernel(): Promise<Kernel> {
 
 /** The versions in a listing of `/boot`, newest first. */
 export function kernelVersions(names: readonly string[]): string[] {
-  return names
-    .flatMap((name) => /^vmlinuz-(\d.*)$/.exec(name)?.[1] ?? [])
-    .toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }));
+  return names.flatMap((name) => /^vmlinuz-(\d.*)$/.exec(name)?.[1] ?? []).toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }));
 }
 
 async function readKernel(version: string): Promise<Kernel | undefined> {

@@ -15,7 +15,9 @@ export function parseModulesDep(text: string): ModuleIndex {
 
 /** `kernel/net/9p/9pnet_virtio.ko.xz` → `9pnet_virtio` */
 function moduleName(file: string): string {
-  return basename(file).replace(/\.ko(\.\w+)?$/, '').replaceAll('-', '_');
+  return basename(file)
+    .replace(/\.ko(\.\w+)?$/, '')
+    .replaceAll('-', '_');
 }
 
 /**
@@ -23,7 +25,10 @@ function moduleName(file: string): string {
  * `modules.dep` lists a module's needs completely, the deepest last.
  * A name that `modules.dep` does not have is left out: `missing` tells, the kernel may have it built in.
  */
-export function loadOrder(index: ModuleIndex, names: readonly string[]): { readonly files: readonly string[]; readonly missing: readonly string[] } {
+export function loadOrder(
+  index: ModuleIndex,
+  names: readonly string[],
+): { readonly files: readonly string[]; readonly missing: readonly string[] } {
   const files = new Set<string>();
   for (const name of names) {
     const module = index.get(name);

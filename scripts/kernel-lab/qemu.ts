@@ -28,18 +28,18 @@ interface QemuParts {
 export function qemuArgv({ kernel, initrd, share, shape }: QemuParts): string[] {
   const accel = shape.accel === 'kvm' ? 'kvm' : 'tcg,thread=multi';
   return [
-    'qemu-system-x86_64',
-    ...['-accel', accel, '-cpu', shape.accel === 'kvm' ? 'host' : 'max', '-smp', String(shape.cpus), '-m', String(shape.memoryMiB)],
-    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-monitor', 'none', '-nic', 'none'],
-    ...['-kernel', kernel, '-initrd', initrd],
+    ['qemu-system-x86_64', '-accel', accel, '-cpu', shape.accel === 'kvm' ? 'host' : 'max'],
+    ['-smp', String(shape.cpus), '-m', String(shape.memoryMiB)],
+    ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-monitor', 'none', '-nic', 'none'],
+    ['-kernel', kernel, '-initrd', initrd],
     // panic=-1 with -no-reboot: a kernel panic ends qemu at once instead of hanging until the time is over.
-    ...['-append', 'console=ttyS0 panic=-1 oops=panic'],
-    ...['-chardev', `file,id=console,path=${comma(share)}/console`, '-serial', 'chardev:console'],
-    ...['-device', 'virtio-serial-pci', '-chardev', 'stdio,id=out,signal=off', '-device', 'virtserialport,chardev=out,name=out'],
-    ...['-device', 'virtio-rng-pci'],
-    ...nineP('root', '/', 'multidevs=remap,readonly=on'),
-    ...nineP('run', share, 'multidevs=remap'),
-  ];
+    ['-append', 'console=ttyS0 panic=-1 oops=panic'],
+    ['-chardev', `file,id=console,path=${comma(share)}/console`, '-serial', 'chardev:console'],
+    ['-device', 'virtio-serial-pci', '-chardev', 'stdio,id=out,signal=off', '-device', 'virtserialport,chardev=out,name=out'],
+    ['-device', 'virtio-rng-pci'],
+    nineP('root', '/', 'multidevs=remap,readonly=on'),
+    nineP('run', share, 'multidevs=remap'),
+  ].flat();
 }
 
 function nineP(tag: string, path: string, options: string): string[] {

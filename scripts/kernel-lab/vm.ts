@@ -57,7 +57,10 @@ export async function runInVm(run: VmRun): Promise<VmResult> {
 async function writeShare(share: string, { argv, cwd, env = {} }: VmRun): Promise<void> {
   const variables = Object.entries({ HOME: '/root', ...env }).map(([name, value]) => `export ${name}=${shellQuote(value)}\n`);
   const command = argv.map(shellQuote).join(' ');
-  await writeFile(join(share, 'command.sh'), `${variables.join('')}cd ${shellQuote(cwd)} || exit 126\nprintf '${READY}'\nexec ${command}\n`);
+  await writeFile(
+    join(share, 'command.sh'),
+    `${variables.join('')}cd ${shellQuote(cwd)} || exit 126\nprintf '${READY}'\nexec ${command}\n`,
+  );
   await writeFile(join(share, 'workdir'), `${cwd}\n`);
   await writeFile(join(share, 'guest.sh'), await readFile(new URL('guest.sh', import.meta.url)));
 }

@@ -37,8 +37,9 @@ export interface Change {
   readonly family?: 6;
 }
 
-/** As an operator would type it. */
+/** As an operator would type it in a shell. */
 export function formatChange({ tool, text, family }: Change): string {
+  if (tool === 'nft' && text.includes('\n')) return `nft -f - <<'EOF'\n${text}\nEOF`;
   if (tool === 'sysctl') return `sysctl -w ${text}`;
   return `${tool} ${family === undefined ? '' : '-6 '}${text}`;
 }

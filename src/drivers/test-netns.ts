@@ -9,6 +9,8 @@ import type { Sysctls } from './sysctl/sysctl.ts';
 /** A network namespace as a test machine. Whoever made it must call `remove`, also after a failure. */
 export interface TestNetns extends TestMachine {
   readonly name: string;
+  /** What stands before a command to run it in there. */
+  readonly enter: readonly string[];
   /** @returns stdout of a script in the namespace */
   sh(script: string): Promise<string>;
   /** Makes `rvn-ipsec`, and holds it as charon would. */
@@ -56,6 +58,8 @@ export async function createTestNetns(): Promise<TestNetns> {
     await sh(`ip link set lo up
       ip link add ${TEST_DEVICE} type veth peer name u1
       ${TEST_ADDRESSES.map((address) => `ip addr add ${address}/24 dev ${TEST_DEVICE}`).join('\n')}
+      ip link set ${TEST_DEVICE} addrgenmode none
+      ip link set u1 addrgenmode none
       ip link set ${TEST_DEVICE} up
       ip link set u1 up`);
     await openTun();
@@ -64,7 +68,7 @@ export async function createTestNetns(): Promise<TestNetns> {
     throw error;
   }
   const run = async (command: string): Promise<void> => void (await exec(command.split(' ') as [string, ...string[]]));
-  return { name, kernel: createKernel(exec, { sysctls: netnsSysctls(name) }), run, sh, openTun, closeTun, remove };
+  return { name, enter: [program, ...enter], kernel: createKernel(exec, { sysctls: netnsSysctls(name) }), run, sh, openTun, closeTun, remove };
 }
 
 /** Lighter than `ip netns exec`, which mounts /sys anew each time. */

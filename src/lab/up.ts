@@ -56,7 +56,7 @@ export async function upLab(options: UpOptions): Promise<LabState> {
 }
 
 export function describeRemoved({ processes, namespaces }: { processes: number; namespaces: number }): string {
-  return `${processes} processes ended, ${namespaces} namespaces deleted`;
+  return processes + namespaces === 0 ? 'nothing was running' : `${processes} processes ended, ${namespaces} namespaces deleted`;
 }
 
 /** Says what a lab of this name is: being built, up, or remains. */

@@ -20,6 +20,7 @@ export interface LabNode {
   readonly netns: string;
   readonly addresses: readonly string[];
   readonly interface: string;
+  readonly podCIDR: string;
   readonly processes: readonly { readonly program: string; readonly pid: number; readonly log: string }[];
 }
 
@@ -38,6 +39,7 @@ export interface LabList {
   readonly nodes: readonly LabNode[];
   readonly pods: readonly LabPod[];
   readonly routers: readonly { readonly name: string; readonly netns: string; readonly nat: string }[];
+  readonly services: readonly { readonly clusterIP: string; readonly port: number; readonly protocol: string; readonly nodePort: number | null }[];
   readonly store: string;
 }
 
@@ -149,7 +151,7 @@ export class Lab {
 let serial = 0;
 
 /** Waits until `check` is content; a state, not a duration, is what is asserted. */
-export async function eventually<T>(what: string, check: () => Promise<T | undefined | false>, timeoutMs = 120_000): Promise<T> {
+export async function eventually<T>(what: string, check: () => Promise<T | undefined | false>, timeoutMs = 120_000, everyMs = 250): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   let last: unknown;
   while (Date.now() < deadline) {
@@ -159,7 +161,7 @@ export async function eventually<T>(what: string, check: () => Promise<T | undef
     } catch (error) {
       last = error;
     }
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
   throw new Error(`not within ${timeoutMs} ms: ${what}${last === undefined ? '' : ` (${String(last)})`}`);
 }

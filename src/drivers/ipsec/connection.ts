@@ -1,10 +1,13 @@
 import type { Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
 import { compareText } from '../../lib/diff.ts';
 import { fnv1a } from '../../lib/hash.ts';
+import type { Ip } from '../../net/ip.ts';
 import type { ViciMessage, ViciValue } from '../../net/vici.ts';
 
 /** Every connection and CHILD_SA of ours is called so; others in our charon are left alone. */
 const NAME_PREFIX = 'raven-';
+/** Ends the second name of a CHILD_SA. */
+const SECOND = '-b';
 
 /** One tunnel in charon's terms. */
 export interface Connection {
@@ -13,7 +16,7 @@ export interface Connection {
   readonly name: string;
   /**
    * Names of its CHILD_SA, `raven-<hash of the whole connection>` and one more: they tell what is loaded, and with what an SA was made, also
-   * after a restart of the agent. charon makes no second SA of one name beside the first; the other name is for that.
+   * after a restart of the agent. charon makes no second SA beside one of equal configuration; the other name, with another lifetime, is for that.
    */
   readonly children: readonly [string, string];
   readonly tunnel: Tunnel;
@@ -36,6 +39,15 @@ export function planConnections(plan: TunnelPlan): Connection[] {
   return plan.tunnels.map((tunnel) => toConnection(plan, tunnel)).toSorted((a, b) => compareText(a.name, b.name));
 }
 
+/** The same association, called by us at `remote`. */
+export function callingConnection(
+  plan: TunnelPlan,
+  { tunnel }: Connection,
+  remote: { readonly ip: Ip; readonly port: number },
+): Connection {
+  return toConnection(plan, { ...tunnel, remote });
+}
+
 /** The peer of a connection's name, or undefined when it is not one of ours. */
 export function peerOfConnection(name: string): string | undefined {
   return name.startsWith(NAME_PREFIX) ? name.slice(NAME_PREFIX.length) : undefined;
@@ -49,10 +61,9 @@ export function formatConnection({ name, children, config }: Connection): string
 function toConnection(plan: TunnelPlan, tunnel: Tunnel): Connection {
   const name = `${NAME_PREFIX}${tunnel.peer}`;
   const config = (child: string): ViciMessage => configOf(plan, tunnel, child);
-  const hash = fnv1a(formatSection(config('child'), ''))
-    .toString(16)
-    .padStart(8, '0');
-  return { peer: tunnel.peer, name, children: [`${NAME_PREFIX}${hash}`, `${NAME_PREFIX}${hash}-b`], tunnel, config };
+  const hash = fnv1a(formatSection(config('child'), ''));
+  const first = `${NAME_PREFIX}${hash.toString(16).padStart(8, '0')}`;
+  return { peer: tunnel.peer, name, children: [first, `${first}${SECOND}`], tunnel, config };
 }
 
 function configOf({ localName, localPort, dataPath }: TunnelPlan, tunnel: Tunnel, child: string): ViciMessage {
@@ -77,17 +88,17 @@ function configOf({ localName, localPort, dataPath }: TunnelPlan, tunnel: Tunnel
     unique: 'replace',
     local: { auth: 'psk', id: ikeIdentity(localName) },
     remote: { auth: 'psk', id: ikeIdentity(peer) },
-    children: { [child]: childOf(tunnel, dataPath) },
+    children: { [child]: childOf(tunnel, dataPath, child.endsWith(SECOND) ? '3601s' : '3600s') },
   };
 }
 
-function childOf({ localTs, remoteTs, ifId, initiate }: Tunnel, dataPath: TunnelPlan['dataPath']): ViciMessage {
+function childOf({ localTs, remoteTs, ifId, initiate }: Tunnel, dataPath: TunnelPlan['dataPath'], rekeyTime: string): ViciMessage {
   return {
     mode: 'tunnel',
     local_ts: [...localTs],
     remote_ts: [...remoteTs],
     esp_proposals: ESP_PROPOSALS,
-    rekey_time: '1h',
+    rekey_time: rekeyTime,
     // Calls are ours to make. A trap would need an address to call, and where there is one, the tunnel is kept up anyway.
     start_action: 'none',
     // When the peer is silent charon calls again by itself, even while no agent runs. The other side can only forget.

@@ -3,19 +3,23 @@ import type { DataPath, TunnelPlan } from '../../domain/node-plan.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
+import { listAt } from '../../net/vici.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Exec } from '../exec/exec.ts';
+import { createAlarm } from './alarm.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
-import { type Connection, planConnections } from './connection.ts';
-import { type Action, type Attempts, decide, isPlanned, type Observed, retryDelayMs } from './reconcile.ts';
+import { callingConnection, type Connection, peerOfConnection, planConnections } from './connection.ts';
+import { listIkeSas, observeCharon } from './observe.ts';
+import { type Action, type Attempts, commandOf, decide, isPlanned, type Observed, retryDelayMs } from './reconcile.ts';
 import { reasonOf } from './reasons.ts';
-import { isCarrying, parseConnections, parseIkeSas } from './sas.ts';
+import { isCarrying } from './sas.ts';
 import { secretActions } from './secret.ts';
 import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
 import { describeTunnels, remember, type TunnelMemory } from './tunnel-state.ts';
 import { createUserDevice } from './user-device.ts';
-import { listAt } from '../../net/vici.ts';
-import { deleteStates, observeXfrm, removeOurs, type XfrmState, type XfrmView } from './xfrm.ts';
+import type { ViciClient } from './vici-client.ts';
+import { deleteStates, observeXfrm, removeOurs, type XfrmState } from './xfrm.ts';
 
 export interface IpsecDriverOptions {
   readonly exec: Exec;
@@ -43,6 +47,16 @@ export interface IpsecDriver extends TunnelDriver {
   pid(): number | undefined;
 }
 
+interface Desired {
+  readonly plan: TunnelPlan;
+  readonly connections: readonly Connection[];
+}
+
+interface Address {
+  readonly ip: Ip;
+  readonly port: number;
+}
+
 const DEFAULT_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 /** Commands that only ask. */
 const QUESTION = /^(version|stats|list-|get-)/;
@@ -61,9 +75,11 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   const { exec, runDir, psk, dataPath, log, clock = systemClock, spawnPrefix = [], path = DEFAULT_PATH, random = Math.random } = options;
   const listeners: (() => void)[] = [];
   const attempts = new Map<string, Attempts & { readonly child: string }>();
-  const greetUntilMs = new Map<string, number>();
+  /** Where each peer was heard last. */
+  let heardAt: ReadonlyMap<string, Address> = new Map();
+  let greetUntilMs = 0;
   let memory: ReadonlyMap<string, TunnelMemory> = new Map();
-  let desired: { readonly plan: TunnelPlan; readonly connections: readonly Connection[] } | undefined;
+  let desired: Desired | undefined;
   let port = DEFAULT_TUNNEL_PORT;
   let running: RunningCharon | undefined;
   let stale: readonly XfrmState[] = [];
@@ -73,9 +89,8 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   let failures = 0;
   let closed = false;
   let last: Promise<unknown> = Promise.resolve();
-  let wakeAtMs = Infinity;
-  let cancelWake = (): void => undefined;
 
+  const alarm = createAlarm(clock, lookAgain);
   const device = createUserDevice(exec, (lines) => (writes += lines));
   const charon = createCharon({
     dataPath,
@@ -134,7 +149,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   }
 
   function changed(): void {
-    wake(clock.now() + QUIET_MS);
+    alarm.set(clock.now() + QUIET_MS);
     for (const listener of listeners) listener();
   }
 
@@ -144,23 +159,16 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     if (closed) return;
     crashes = clock.now() - sinceMs > STABLE_MS ? 0 : crashes + 1;
     log.warn({ pid: gone.pid }, 'charon has gone; starting it again');
-    for (const { peer } of desired?.connections ?? []) greetUntilMs.set(peer, clock.now() + GREET_MS);
-    wake(clock.now() + Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** crashes));
+    greetUntilMs = clock.now() + GREET_MS;
+    alarm.set(clock.now() + restartDelayMs(crashes));
     for (const listener of listeners) listener();
   }
 
-  /** Looks again at `atMs`, or earlier if that was asked for. */
-  function wake(atMs: number): void {
-    if (closed || atMs >= wakeAtMs) return;
-    cancelWake();
-    wakeAtMs = atMs;
-    cancelWake = clock.after(Math.max(0, atMs - clock.now()), () => {
-      wakeAtMs = Infinity;
-      void exclusive(reconcile).catch((error: unknown) => {
-        log.error({ error: messageOf(error) }, 'tunnels could not be looked after');
-        failures++;
-        wake(clock.now() + Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** failures));
-      });
+  function lookAgain(): void {
+    void exclusive(reconcile).catch((error: unknown) => {
+      log.error({ error: messageOf(error) }, 'tunnels could not be looked after');
+      failures++;
+      alarm.set(clock.now() + restartDelayMs(failures));
     });
   }
 
@@ -169,16 +177,34 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     const { connections } = desired;
     if (running !== undefined && dataPath === 'user') await keepDevice(running);
     const { client } = await connected();
-    const observed = await observe();
+    const observed = await observeCharon(client, connections, dataPath === 'kernel' ? exec : undefined);
     const nowMs = clock.now();
     forgetAttempts(connections, observed);
-    const greet = new Set([...greetUntilMs].filter(([, untilMs]) => untilMs > nowMs).map(([peer]) => peer));
-    const { actions, againAtMs } = decide({ desired: connections, observed, attempts, nowMs, greet });
+    const { actions, againAtMs } = decide({ desired: connections, observed, attempts, nowMs, greet: greetings(desired, observed, nowMs) });
     for (const action of actions) await run(client, action, observed);
     await dropStale(connections, observed);
     memory = describeTunnels({ connections, localPort: port }, observed.ikeSas, memory, clock.now()).memory;
     failures = 0;
-    if (againAtMs !== undefined) wake(againAtMs);
+    if (againAtMs !== undefined) alarm.set(againAtMs);
+  }
+
+  /** How to call the peers that think we still have their SAs; none once they have new ones. */
+  function greetings({ plan, connections }: Desired, { ikeSas }: Observed, nowMs: number): Map<string, Connection> {
+    if (nowMs < greetUntilMs) {
+      const calls = connections.flatMap((connection): [string, Connection][] => {
+        const remote = connection.tunnel.remote ?? heardAt.get(connection.peer);
+        return remote === undefined || connection.tunnel.initiate ? [] : [[connection.peer, callingConnection(plan, connection, remote)]];
+      });
+      return new Map(calls);
+    }
+    heardAt = new Map(
+      ikeSas.flatMap(({ name, remote }) => {
+        const peer = peerOfConnection(name);
+        const ip = remote === undefined ? undefined : parseIp(remote.ip);
+        return peer === undefined || remote === undefined || ip === undefined ? [] : [[peer, { ip, port: remote.port }]];
+      }),
+    );
+    return new Map();
   }
 
   /** A TUN device that someone deleted cannot be given back to charon. */
@@ -191,69 +217,26 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     await charon.stop();
   }
 
-  async function observe(): Promise<Observed> {
-    const { client } = await connected();
-    const loaded = parseConnections(await client.stream('list-conns', 'list-conn'));
-    const ikeSas = parseIkeSas(await client.stream('list-sas', 'list-sa', { noblock: 'yes' }));
-    return { loaded, ikeSas, lost: dataPath === 'kernel' ? lostChildren(ikeSas, await observeXfrm(exec)) : new Set() };
-  }
-
-  function lostChildren(ikeSas: Observed['ikeSas'], { states, policies }: XfrmView): Set<number> {
-    const spis = new Set(states.map(({ spi }) => spi));
-    const ifIds = new Map(desired?.connections.map(({ name, tunnel }) => [name, tunnel.ifId]));
-    const isLost = (name: string, child: Observed['ikeSas'][number]['children'][number]): boolean => {
-      const ifId = ifIds.get(name);
-      const complete = spis.has(child.spiIn) && spis.has(child.spiOut) && (ifId === undefined || policies.has(ifId));
-      // In its first seconds it may be half written while we look.
-      return isCarrying(child) && child.installedS >= 1 && !complete;
-    };
-    return new Set(ikeSas.flatMap(({ name, children }) => children.filter((child) => isLost(name, child)).map(({ id }) => id)));
-  }
-
   /** A call that succeeded, or that had another aim, says nothing about the next. */
   function forgetAttempts(connections: readonly Connection[], { ikeSas }: Observed): void {
     for (const connection of connections) {
       const good = ikeSas.some(
         (sa) => sa.name === connection.name && sa.children.some((child) => isCarrying(child) && isPlanned(child, connection)),
       );
-      if (good) greetUntilMs.delete(connection.peer);
       if (good || attempts.get(connection.peer)?.child !== connection.children[0]) attempts.delete(connection.peer);
     }
   }
 
-  async function run(client: RunningCharon['client'], action: Action, { ikeSas }: Observed): Promise<void> {
+  async function run(client: ViciClient, action: Action, { ikeSas }: Observed): Promise<void> {
+    const peer = 'connection' in action ? action.connection.peer : action.peer;
+    if ('why' in action) log.info({ peer, why: action.why }, 'ending an SA');
+    if (action.type === 'initiate') noteAttempt(action.connection, ikeSas);
+    const { command, message } = commandOf(action);
     try {
-      switch (action.type) {
-        case 'load':
-          await client.request('load-conn', { [action.connection.name]: action.connection.config(action.child) });
-          return;
-        case 'unload':
-          await client.request('unload-conn', { name: action.name });
-          return;
-        case 'initiate':
-          noteAttempt(action.connection, ikeSas);
-          // -1: do not wait.
-          await client.request('initiate', {
-            child: action.child,
-            ike: action.connection.name,
-            timeout: '-1',
-            'init-limits': 'no',
-          });
-          return;
-        case 'terminateIke':
-          log.info({ peer: action.peer, why: action.why }, 'ending an IKE_SA');
-          await client.request('terminate', { 'ike-id': String(action.id), force: 'yes', timeout: '-1' });
-          return;
-        case 'terminateChild':
-          log.info({ peer: action.peer, why: action.why }, 'ending a CHILD_SA');
-          await client.request('terminate', { 'child-id': String(action.id), force: 'yes', timeout: '-1' });
-      }
+      await client.request(command, message);
     } catch (error) {
       // One broken peer never stops the others; the next look finds what is still missing.
-      log.error(
-        { peer: 'connection' in action ? action.connection.peer : action.peer, action: action.type, error: messageOf(error) },
-        'charon refused',
-      );
+      log.error({ peer, error: messageOf(error) }, 'charon refused');
     }
   }
 
@@ -262,7 +245,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     const narrow = ikeSas.some((sa) => sa.name === name && sa.children.some((each) => isCarrying(each) && children.includes(each.name)));
     const notBeforeMs = clock.now() + retryDelayMs(count, random(), narrow);
     attempts.set(peer, { child: children[0], count, notBeforeMs });
-    wake(notBeforeMs);
+    alarm.set(notBeforeMs);
   }
 
   /** What a killed charon left in the kernel kept packets going; once there is a new SA it only waits to expire. */
@@ -307,7 +290,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
 
   async function currentSas(): Promise<Observed['ikeSas']> {
     try {
-      return running === undefined ? [] : parseIkeSas(await running.client.stream('list-sas', 'list-sa', { noblock: 'yes' }));
+      return running === undefined ? [] : await listIkeSas(running.client);
     } catch (error) {
       // It is going; the tunnels are down then, and its end is handled where it is noticed.
       log.debug({ error: messageOf(error) }, 'charon went while it was asked');
@@ -317,7 +300,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
 
   async function close(): Promise<void> {
     closed = true;
-    cancelWake();
+    alarm.cancel();
     await last.catch(() => undefined);
     running?.client.close();
     await running?.client.closed;
@@ -327,8 +310,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   async function cleanup(): Promise<void> {
     return exclusive(async () => {
       desired = undefined;
-      cancelWake();
-      wakeAtMs = Infinity;
+      alarm.cancel();
       const old = running;
       running = undefined;
       tun = undefined;
@@ -338,7 +320,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
       if (dataPath === 'kernel') await removeOurs(exec);
       memory = new Map();
       attempts.clear();
-      greetUntilMs.clear();
+      greetUntilMs = 0;
     });
   }
 
@@ -355,4 +337,8 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     writes: () => writes,
     pid: () => running?.pid,
   };
+}
+
+function restartDelayMs(failures: number): number {
+  return Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** failures);
 }

@@ -1,4 +1,5 @@
 import { compareText } from '../../lib/diff.ts';
+import type { ViciMessage } from '../../net/vici.ts';
 import { type Connection, peerOfConnection } from './connection.ts';
 import { type ChildSa, type IkeSa, isCarrying } from './sas.ts';
 
@@ -23,8 +24,11 @@ export interface Situation {
   readonly observed: Observed;
   readonly attempts: ReadonlyMap<string, Attempts>;
   readonly nowMs: number;
-  /** Peers that we call once although it is their turn: they do not know yet that their SA with us is gone. */
-  readonly greet: ReadonlySet<string>;
+  /**
+   * By peer: how we call it once although it is its turn. After our charon crashed a peer takes some time to see that its SA is of no use any
+   * more, and is told so by a call.
+   */
+  readonly greet: ReadonlyMap<string, Connection>;
 }
 
 export type Action =
@@ -50,6 +54,22 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 10_000;
 /** An SA that is up but narrower than planned: the peer has another plan, for a moment or for long. */
 const LAST_RETRY_NARROW_MS = 60_000;
+
+/** What charon is told for an action. Nothing waits for the outcome (`timeout = -1`): events tell it. */
+export function commandOf(action: Action): { readonly command: string; readonly message: ViciMessage } {
+  switch (action.type) {
+    case 'load':
+      return { command: 'load-conn', message: { [action.connection.name]: action.connection.config(action.child) } };
+    case 'unload':
+      return { command: 'unload-conn', message: { name: action.name } };
+    case 'initiate':
+      return { command: 'initiate', message: { child: action.child, ike: action.connection.name, timeout: '-1', 'init-limits': 'no' } };
+    case 'terminateIke':
+      return { command: 'terminate', message: { 'ike-id': String(action.id), force: 'yes', timeout: '-1' } };
+    case 'terminateChild':
+      return { command: 'terminate', message: { 'child-id': String(action.id), force: 'yes', timeout: '-1' } };
+  }
+}
 
 /** Compares what should be with what is. Pure; equal input gives no action. */
 export function decide(situation: Situation): Decision {
@@ -104,11 +124,15 @@ interface PeerView {
 }
 
 /** The side that is called only has to know the caller. */
-function decideCalled({ connection, ikeSas, load, loaded }: PeerView, { greet }: Situation): PeerDecision {
-  const { peer, tunnel } = connection;
-  if (greet.has(peer)) {
-    const call = tunnel.remote !== undefined && ikeSas.length === 0;
-    return { add: call ? [...load, { type: 'initiate', connection, child: loaded }] : load, remove: [] };
+function decideCalled({ connection: { peer }, ikeSas, load }: PeerView, { greet }: Situation): PeerDecision {
+  const greeting = greet.get(peer);
+  if (greeting !== undefined) {
+    const [child] = greeting.children;
+    const call: Action[] = [
+      { type: 'load', connection: greeting, child },
+      { type: 'initiate', connection: greeting, child },
+    ];
+    return { add: ikeSas.length === 0 ? call : load, remove: [] };
   }
   const outdated = ikeSas.filter((sa) => isCalling(sa) && sa.initiator);
   return { add: load, remove: outdated.map(({ id }): Action => ({ type: 'terminateIke', id, peer, why: 'the peer calls, not we' })) };

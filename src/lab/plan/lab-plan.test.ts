@@ -23,7 +23,7 @@ describe('the plan of mini', () => {
         ip link set dev lo up
       ip netns add raven-mini-router-cloud
         ip link set dev lo up
-        ip link add name wan mtu 1500 type veth peer name cloud mtu 1500 netns raven-mini-internet
+        ip link add name wan mtu 1500 index 10000 type veth peer name cloud mtu 1500 netns raven-mini-internet
         ip link add name lan mtu 1500 type bridge
         ip addr add 203.0.113.254/24 dev lan
         ip link set dev lan up
@@ -34,7 +34,7 @@ describe('the plan of mini', () => {
         ip -n raven-mini-internet route add 203.0.113.0/24 via 203.0.113.254 dev cloud onlink
       ip netns add raven-mini-router-edge
         ip link set dev lo up
-        ip link add name wan mtu 1500 type veth peer name edge mtu 1500 netns raven-mini-internet
+        ip link add name wan mtu 1500 index 10000 type veth peer name edge mtu 1500 netns raven-mini-internet
         ip link add name lan mtu 1500 type bridge
         ip addr add 192.168.1.254/24 dev lan
         ip link set dev lan up
@@ -57,7 +57,7 @@ describe('the plan of mini', () => {
           }
       ip netns add raven-mini-cloud1
         ip link set dev lo up
-        ip link add name eth0 mtu 1500 type veth peer name cloud1 mtu 1500 netns raven-mini-router-cloud
+        ip link add name eth0 mtu 1500 index 10000 type veth peer name cloud1 mtu 1500 netns raven-mini-router-cloud
         ip addr add 203.0.113.1/24 dev eth0
         ip link set dev eth0 up
         ip route add default via 203.0.113.254 dev eth0
@@ -74,7 +74,7 @@ describe('the plan of mini', () => {
           COMMIT
       ip netns add raven-mini-edge1
         ip link set dev lo up
-        ip link add name eth0 mtu 1500 type veth peer name edge1 mtu 1500 netns raven-mini-router-edge
+        ip link add name eth0 mtu 1500 index 10000 type veth peer name edge1 mtu 1500 netns raven-mini-router-edge
         ip addr add 192.168.1.10/24 dev eth0
         ip link set dev eth0 up
         ip route add default via 192.168.1.254 dev eth0
@@ -91,14 +91,14 @@ describe('the plan of mini', () => {
           COMMIT
       ip netns add raven-mini-pod-cloud1
         ip link set dev lo up
-        ip link add name eth0 mtu 1500 type veth peer name veth1 mtu 1500 netns raven-mini-cloud1
+        ip link add name eth0 mtu 1500 index 10000 type veth peer name veth1 mtu 1500 netns raven-mini-cloud1
         ip addr add 10.244.1.2/24 dev eth0
         ip link set dev eth0 up
         ip route add default via 10.244.1.1 dev eth0
         ip -n raven-mini-cloud1 link set dev veth1 master cni0 up
       ip netns add raven-mini-pod-edge1
         ip link set dev lo up
-        ip link add name eth0 mtu 1500 type veth peer name veth1 mtu 1500 netns raven-mini-edge1
+        ip link add name eth0 mtu 1500 index 10000 type veth peer name veth1 mtu 1500 netns raven-mini-edge1
         ip addr add 10.244.2.2/24 dev eth0
         ip link set dev eth0 up
         ip route add default via 10.244.2.1 dev eth0

@@ -151,7 +151,11 @@ async function resolveName(args: Arguments, signal: AbortSignal): Promise<{ addr
   const resolver = new Resolver({ timeout: 1_000, tries: 3 });
   if (args['server'] !== undefined) resolver.setServers([ipArgument(args, 'server')]);
   signal.addEventListener('abort', () => resolver.cancel(), { once: true });
-  return { addresses: await resolver.resolve4(name) };
+  try {
+    return { addresses: await resolver.resolve4(name) };
+  } catch (error) {
+    throw signal.aborted ? new Error(`no DNS answer in time for ${name}`) : error;
+  }
 }
 
 async function connectTo(args: Arguments, signal: AbortSignal): Promise<ConnectResult> {

@@ -4,7 +4,7 @@ import { type Flight, summarisePings } from './pinger.ts';
 
 /** One flight every 10 ms, `1` answered after 2 ms, `0` lost. */
 function flights(pattern: string): Flight[] {
-  return [...pattern].map((mark, i) => ({ sentMs: 10 * i, answeredMs: mark === '1' ? 10 * i + 2 : undefined }));
+  return pattern.split('').map((mark, i) => ({ sentMs: 10 * i, answeredMs: mark === '1' ? 10 * i + 2 : undefined }));
 }
 
 describe('summarisePings', () => {

@@ -284,7 +284,7 @@ describe('changes', () => {
     const { words } = record(store, 'Gateway');
     await vi.waitFor(() => expect(words).toEqual(['set cloud', 'synced']), PATIENCE);
     await rename(dir, `${dir}.away`);
-    await vi.waitFor(() => expect(problems(store)).toEqual([': is gone; what was in it last still counts'.slice(2)]), PATIENCE);
+    await vi.waitFor(() => expect(problems(store)).toEqual([': is gone; what was in it last still counts']), PATIENCE);
     expect(await names(store)).toEqual(['cloud']);
     await expect(store.updateStatus('TunnelEndpoint', { ...created, status: { links: [], conditions: [] } })).rejects.toThrow(
       /cannot write .*ENOENT/,
@@ -292,7 +292,7 @@ describe('changes', () => {
     await rename(`${dir}.away`, dir);
     await vi.waitFor(() => expect(store.problems()).toEqual([]), PATIENCE);
     await put('x.yaml', named('edge'));
-    await vi.waitFor(() => expect(words.slice(2)).toEqual(['set edge', 'delete cloud']), PATIENCE);
+    await vi.waitFor(() => expect(words.slice(2).toSorted()).toEqual(['delete cloud', 'set edge']), PATIENCE);
   });
 
   it('that change nothing write nothing', async () => {
@@ -318,7 +318,7 @@ describe('many processes', () => {
     await store.close();`;
 
   it('lose no update of one object, whoever else writes to it at the same time', async () => {
-    const [processes, increments] = [4, 25];
+    const [processes, increments] = [4, 12];
     await (await opened()).apply('Lease', { ...lease, spec: { leaseDurationSeconds: 0 } });
     const body = `
       for (let done = 0; done < ${increments}; ) {

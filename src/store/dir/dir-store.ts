@@ -21,7 +21,7 @@ export interface DirStoreOptions {
   readonly rescanMs?: number;
 }
 
-/** Often enough to repair what inotify lost before anybody asks; 10,000 files cost about 40 ms each time. */
+/** Often enough to repair what inotify lost before anybody asks; 10,000 files cost about 100 ms each time. */
 const RESCAN_MS = 5_000;
 
 /**

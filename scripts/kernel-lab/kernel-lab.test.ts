@@ -1,0 +1,68 @@
+import { execFileSync } from 'node:child_process';
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import { packCpio } from './cpio.ts';
+import { kernelVersions } from './kernel.ts';
+import { loadOrder, parseModulesDep } from './modules.ts';
+import { defaultShape, qemuArgv } from './qemu.ts';
+import { shellQuote } from './vm.ts';
+
+const DEP = `kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz kernel/fs/fscache/fscache.ko.xz kernel/fs/netfs/netfs.ko.xz
+kernel/fs/netfs/netfs.ko.xz:
+kernel/fs/fscache/fscache.ko.xz: kernel/fs/netfs/netfs.ko.xz
+kernel/net/9p/9pnet.ko.xz:
+kernel/net/9p/9pnet_virtio.ko.xz: kernel/net/9p/9pnet.ko.xz
+kernel/drivers/char/hw_random/virtio-rng.ko:
+`;
+
+describe('loadOrder', () => {
+  it('loads each module once, after all that it needs', () => {
+    const { files, missing } = loadOrder(parseModulesDep(DEP), ['9pnet_virtio', '9p', 'virtio_rng', 'built_in']);
+    expect(files).toMatchInlineSnapshot(`
+      [
+        "kernel/net/9p/9pnet.ko.xz",
+        "kernel/net/9p/9pnet_virtio.ko.xz",
+        "kernel/fs/netfs/netfs.ko.xz",
+        "kernel/fs/fscache/fscache.ko.xz",
+        "kernel/fs/9p/9p.ko.xz",
+        "kernel/drivers/char/hw_random/virtio-rng.ko",
+      ]
+    `);
+    expect(missing).toEqual(['built_in']);
+  });
+});
+
+it('takes the newest kernel of /boot', () => {
+  const names = ['config-6.1.0-9-amd64', 'vmlinuz-6.1.0-9-amd64', 'vmlinuz-6.1.0-56-amd64', 'vmlinuz', 'vmlinuz-5.10.0-30-amd64'];
+  expect(kernelVersions(names)).toEqual(['6.1.0-56-amd64', '6.1.0-9-amd64', '5.10.0-30-amd64']);
+});
+
+it('packs what cpio(1) of busybox unpacks', ({ skip }) => {
+  const archive = packCpio([{ path: 'bin/' }, { path: 'bin/a', content: Buffer.from('12345'), executable: true }, { path: 'b' }]);
+  try {
+    expect(String(execFileSync('busybox', ['cpio', '-tv'], { input: archive, env: { ...process.env, TZ: 'UTC' }, stdio: 'pipe' })))
+      .toMatchInlineSnapshot(`
+      "drwxr-xr-x 0/0         0 1970-01-01 00:00:00 bin
+      -rwxr-xr-x 0/0         5 1970-01-01 00:00:00 bin/a
+      -rw-r--r-- 0/0         0 1970-01-01 00:00:00 b
+      "
+    `);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') skip('no busybox here');
+    throw error;
+  }
+});
+
+test.prop([fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0'))], { numRuns: 20 })(
+  'quotes any text for a shell',
+  (text) => {
+    expect(String(execFileSync('sh', ['-c', `printf %s ${shellQuote(text)}`]))).toBe(text);
+  },
+);
+
+it('gives the guest no network, and the host’s files read-only', () => {
+  const argv = qemuArgv({ kernel: '/boot/vmlinuz', initrd: '/c/initrd', share: '/tmp/a,b', shape: defaultShape() });
+  expect(argv.join(' ')).toContain('-nic none');
+  expect(argv).toContain('local,id=root,path=/,security_model=none,multidevs=remap,readonly=on');
+  expect(argv).toContain('local,id=run,path=/tmp/a,,b,security_model=none,multidevs=remap');
+});
