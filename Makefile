@@ -15,19 +15,19 @@ help: ## list the targets
 
 build: ## build bin/raven; installs what building needs, nothing else
 	$(setup) build
-	@$(MAKE) dist/.built
+	@$(MAKE) -s dist/.built
 
 dist/.built: $(sources)
 	@$(node) scripts/build.ts
 
 demo: ## three regions come up, pods reach each other, a gateway dies (KEEP=1: leave it up)
 	$(setup) lab build
-	@$(MAKE) dist/.built
+	@$(MAKE) -s dist/.built
 	@$(node) scripts/demo.ts
 
 test: ## set up what is missing, run every test
 	$(setup) lab e2e kernel build
-	@$(MAKE) dist/.built
+	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts
 
 test-unit: ## checks of the sources, unit, property and driver tests
@@ -36,17 +36,17 @@ test-unit: ## checks of the sources, unit, property and driver tests
 
 test-lab: ## end-to-end tests in network namespaces
 	$(setup) lab e2e build
-	@$(MAKE) dist/.built
+	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts lab
 
 test-kernel: ## the lab in a virtual machine with the distribution's kernel
 	$(setup) lab kernel build
-	@$(MAKE) dist/.built
+	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts kernel
 
 bench: ## figures: throughput, plan and resync cost, memory, start
 	$(setup) lab bench build
-	@$(MAKE) dist/.built
+	@$(MAKE) -s dist/.built
 	@$(node) bench/bench.ts
 
 lint: ## linter, format, types, dead code

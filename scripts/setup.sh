@@ -152,7 +152,9 @@ install_modules() {
         return 0
     fi
     have node npm || unfit "Node.js with npm is missing: install any version (on Debian and Ubuntu: apt-get install npm)"
-    step "npm packages, with Node.js 24" npm ci --no-audit --no-fund --loglevel=error || unfit "npm ci failed (see above)"
+    # Not `npm ci`: that insists on a lock file with the builds for every other system too, which not every registry has.
+    # This installs what the lock file says and does not change it.
+    step "npm packages, with Node.js 24" npm install --no-save --no-audit --no-fund --loglevel=error || unfit "npm install failed (see above)"
     # npm keeps the date of an unchanged list; make the check above see that it is fresh.
     touch node_modules/.package-lock.json
     $node -e 0 2>/dev/null || unfit "npm did not install Node.js 24 (are install scripts switched off? npm config get ignore-scripts)"

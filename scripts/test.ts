@@ -59,6 +59,7 @@ async function show(part: Part, reportFile: string): Promise<Counts> {
   if (part.group === 'lab') await removeAbandonedLabs();
 
   const counts = part.count(outcome);
+  if (stop.signal.aborted) return counts;
   const ok = counts.failed === 0;
   const seconds = `${((performance.now() - begin) / 1000).toFixed(1)} s`;
   const what = part.show === 'live' ? formatCounts(counts) : part.title;

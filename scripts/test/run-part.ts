@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
+import { finished } from 'node:stream/promises';
 import type { Outcome, Part } from './parts.ts';
 
 export interface PartRun {
@@ -11,6 +12,8 @@ export interface PartRun {
 
 /** How long a part may clean up after an interruption before it is killed. */
 const CLEANUP_MS = 60_000;
+/** Output that comes later than this after the end is somebody else's. */
+const DRAIN_MS = 2000;
 
 /** Runs one part to its end. It has its own process group: Ctrl-C reaches it through `signal` alone, in the way it can handle. */
 export async function runPart(part: Part, { reportFile, onLine, colour, signal }: PartRun): Promise<Outcome> {
@@ -47,10 +50,22 @@ export async function runPart(part: Part, { reportFile, onLine, colour, signal }
   return { exitCode, output, report };
 }
 
+/**
+ * Not `close`: it never comes after a `disconnect()` from our side, nor while a process that outlives the part holds its output open.
+ * What the part wrote before its end is in the pipes by then.
+ */
 function ended(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code) => resolve(code ?? 1));
+    child.once('error', reject);
+    child.once('exit', (code) => {
+      const streams = [child.stdout, child.stderr].filter((stream) => stream !== null);
+      const drained = Promise.allSettled(streams.map((stream) => finished(stream)));
+      const late = setTimeout(() => resolve(code ?? 1), DRAIN_MS);
+      void drained.finally(() => {
+        clearTimeout(late);
+        resolve(code ?? 1);
+      });
+    });
   });
 }
 

@@ -54,10 +54,12 @@ describe('diffKernel', () => {
       ip nexthop replace id 1381367808 dev rvn-b1 proto 82
       ip route replace 10.2.0.0/16 nhid 1381367808 table 9027 proto 82
       ip route replace 10.1.2.0/24 via 192.0.2.2 dev raven0 onlink table 9028 proto 82
-      nft add table inet raven
+      nft -f - <<'EOF'
+      add table inet raven
       delete table inet raven
       table inet raven {
       }
+      EOF
       ip rule add pref 100 lookup 9027 protocol 82
       ip -6 rule add pref 100 lookup 9027 protocol 82"
     `);
@@ -123,6 +125,8 @@ describe('diffKernel', () => {
   it('removes an appended route beside the planned one', () => {
     const state = stateOf(gateway);
     const appended = { table: 9027, dst: '10.2.0.0/16' as Cidr, dev: 'eth0' };
-    expect(printed({ ...state, routes: [...state.routes, appended] }, gateway)).toMatchInlineSnapshot(`"ip route del 10.2.0.0/16 dev eth0 table 9027 proto 82"`);
+    expect(printed({ ...state, routes: [...state.routes, appended] }, gateway)).toMatchInlineSnapshot(
+      `"ip route del 10.2.0.0/16 dev eth0 table 9027 proto 82"`,
+    );
   });
 });

@@ -247,23 +247,24 @@ function familyWord({ via, family }: Nexthop): 4 | 6 {
 }
 
 function diffRoutes(state: KernelState, plan: KernelPlan): Changes {
-  const wanted = new Set(plan.routes.map(routeText));
-  const wantedKeys = new Set(plan.routes.map(routeKey));
-  const current = new Set(state.routes.map(routeText));
-  const kept = new Set(state.routes.filter((route) => wanted.has(routeText(route))).map(routeKey));
+  const current = new Map(state.routes.map((route) => [routeText(route), route]));
+  const wanted = new Map(plan.routes.map((route) => [routeText(route), route]));
+  const missing = [...wanted].filter(([text]) => !current.has(text)).map(([, route]) => route);
+  const unwanted = [...current].filter(([text]) => !wanted.has(text)).map(([, route]) => route);
+  if (missing.length === 0 && unwanted.length === 0) return { add: [], remove: [] };
   // `replace` overwrites a wrong route; it must go by itself only where nothing replaces it.
-  const surplus = (route: RouteState): boolean =>
-    !wanted.has(routeText(route)) && (!wantedKeys.has(routeKey(route)) || kept.has(routeKey(route)));
+  const replaced = new Set(missing.map(routeKey));
   return {
-    add: plan.routes
-      .filter((route) => !current.has(routeText(route)))
-      .map((route) => ip(`route replace ${formatRoute(route)} proto ${ROUTE_PROTOCOL}`)),
-    remove: state.routes
-      .filter(surplus)
-      .map((route) =>
-        ip(`route del ${[formatRoute(route), route.key ?? '', `proto ${ROUTE_PROTOCOL}`].filter((word) => word !== '').join(' ')}`),
-      ),
+    add: missing.map((route) => ip(`route replace ${formatRoute(route)} proto ${ROUTE_PROTOCOL}`)),
+    remove: unwanted
+      .filter((route) => !replaced.has(routeKey(route)))
+      .map((route) => ip(`route del ${placeOf(route)} proto ${ROUTE_PROTOCOL}`)),
   };
+}
+
+/** A route in words that `ip route del` understands. */
+function placeOf(route: RouteState): string {
+  return route.key === undefined ? formatRoute(route) : `${formatRoute(route)} ${route.key}`;
 }
 
 function diffRules(state: KernelState, plan: KernelPlan): Changes {

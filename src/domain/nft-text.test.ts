@@ -9,7 +9,9 @@ const table: NftTable = {
     { name: 'own4', type: 'ipv4_addr', elements: [] },
     { name: 'remote4', type: 'ipv4_addr', elements: ['10.2.0.0/16', '10.3.0.0/24'] as Cidr[] },
   ],
-  chains: [{ name: 'postrouting', type: 'nat', hook: 'postrouting', priority: 90, rules: ['ip saddr @own4 snat ip to ip saddr', 'accept'] }],
+  chains: [
+    { name: 'postrouting', type: 'nat', hook: 'postrouting', priority: 90, rules: ['ip saddr @own4 snat ip to ip saddr', 'accept'] },
+  ],
 };
 
 function withElements(elements: readonly string[]): NftTable {

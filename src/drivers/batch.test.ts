@@ -7,7 +7,8 @@ function fakeIp(run: (line: string) => void): Exec {
   return async (argv, { stdin = '' } = {}) => {
     const said: string[] = [];
     for (const [index, line] of stdin.trim().split('\n').entries()) {
-      if (line.includes('die')) throw new CommandError(argv, 255, [...said, 'Error: argument "die" is wrong: Device does not exist', ''].join('\n'));
+      if (line.includes('die'))
+        throw new CommandError(argv, 255, [...said, 'Error: argument "die" is wrong: Device does not exist', ''].join('\n'));
       try {
         run(line);
       } catch (error) {
@@ -29,7 +30,9 @@ function refusing(words: Record<string, string>): (line: string) => void {
 describe('runBatch', () => {
   it('names each line that failed, with what was said', async () => {
     const exec = fakeIp(refusing({ bad: 'Error: Nexthop id does not exist.' }));
-    expect(await runBatch(exec, ['ip'], ['route add good', 'route add bad', 'link set x up'])).toEqual([{ index: 1, error: 'Error: Nexthop id does not exist.' }]);
+    expect(await runBatch(exec, ['ip'], ['route add good', 'route add bad', 'link set x up'])).toEqual([
+      { index: 1, error: 'Error: Nexthop id does not exist.' },
+    ]);
   });
 
   it('carries out every other line when one makes the tool give up', async () => {
@@ -61,7 +64,9 @@ describe('runBatch', () => {
 
 describe('parseBatchErrors', () => {
   it('reads what iproute2 6.1 writes', () => {
-    expect(parseBatchErrors('Cannot find device "nope"\nCommand failed -:2\nError: Nexthop id does not exist.\nCommand failed -:4\n')).toEqual({
+    expect(
+      parseBatchErrors('Cannot find device "nope"\nCommand failed -:2\nError: Nexthop id does not exist.\nCommand failed -:4\n'),
+    ).toEqual({
       failures: [
         { line: 2, message: 'Cannot find device "nope"' },
         { line: 4, message: 'Error: Nexthop id does not exist.' },

@@ -68,7 +68,16 @@ export async function createTestNetns(): Promise<TestNetns> {
     throw error;
   }
   const run = async (command: string): Promise<void> => void (await exec(command.split(' ') as [string, ...string[]]));
-  return { name, enter: [program, ...enter], kernel: createKernel(exec, { sysctls: netnsSysctls(name) }), run, sh, openTun, closeTun, remove };
+  return {
+    name,
+    enter: [program, ...enter],
+    kernel: createKernel(exec, { sysctls: netnsSysctls(name) }),
+    run,
+    sh,
+    openTun,
+    closeTun,
+    remove,
+  };
 }
 
 /** Lighter than `ip netns exec`, which mounts /sys anew each time. */

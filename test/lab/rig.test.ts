@@ -160,7 +160,7 @@ describe('rig', () => {
       ['nft', 'delete', 'table', 'inet', 'raven'],
       ['nft', 'flush', 'chain', 'inet', 'raven', 'postrouting'],
       ['sysctl', '-qw', 'net.ipv4.conf.raven0.rp_filter=1'],
-      ['swanctl', '--uri', `unix://${uri.trim()}`, '--terminate', '--ike', 'raven-a1'],
+      ['swanctl', '--terminate', '--ike', 'raven-a1', '--uri', `unix://${uri.trim()}`],
     ];
     for (const argv of damage) {
       await must(['ip', 'netns', 'exec', netnsOf('b1'), ...argv]);

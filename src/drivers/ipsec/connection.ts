@@ -21,7 +21,7 @@ export interface Connection {
   readonly children: readonly [string, string];
   readonly tunnel: Tunnel;
   /** What `load-conn` takes (swanctl.conf(5), section connections), with the CHILD_SA under one of its names. */
-  config(child: string): ViciMessage;
+  readonly config: (child: string) => ViciMessage;
 }
 
 /** AES-GCM with X25519. The lists stay short: both ends are Raven's. */

@@ -3,17 +3,17 @@ import type { DataPath, TunnelPlan } from '../../domain/node-plan.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import { type Ip, parseIp } from '../../net/ip.ts';
 import { listAt } from '../../net/vici.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Exec } from '../exec/exec.ts';
 import { createAlarm } from './alarm.ts';
+import { createAttemptBook } from './attempts.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
-import { callingConnection, type Connection, peerOfConnection, planConnections } from './connection.ts';
-import { listIkeSas, observeCharon } from './observe.ts';
-import { type Action, type Attempts, commandOf, decide, isPlanned, type Observed, retryDelayMs } from './reconcile.ts';
+import { type Connection, planConnections } from './connection.ts';
+import { createGreetings } from './greetings.ts';
+import { listIkeSas, observeCharon, replacedStates } from './observe.ts';
+import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
 import { reasonOf } from './reasons.ts';
-import { isCarrying } from './sas.ts';
 import { secretActions } from './secret.ts';
 import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
 import { describeTunnels, remember, type TunnelMemory } from './tunnel-state.ts';
@@ -52,11 +52,6 @@ interface Desired {
   readonly connections: readonly Connection[];
 }
 
-interface Address {
-  readonly ip: Ip;
-  readonly port: number;
-}
-
 const DEFAULT_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 /** Commands that only ask. */
 const QUESTION = /^(version|stats|list-|get-)/;
@@ -66,18 +61,14 @@ const FIRST_RESTART_MS = 100;
 const LAST_RESTART_MS = 10_000;
 /** A charon that lives so long counts as healthy again. */
 const STABLE_MS = 30_000;
-/** So long peers that should call us are called by us, after our charon crashed. */
-const GREET_MS = 15_000;
 const EVENTS = ['ike-updown', 'child-updown', 'ike-rekey', 'child-rekey'] as const;
 
 /** IPsec by a charon of our own, spoken to over VICI. It works by itself between two calls of `set`: restarts charon, calls peers again. */
 export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   const { exec, runDir, psk, dataPath, log, clock = systemClock, spawnPrefix = [], path = DEFAULT_PATH, random = Math.random } = options;
   const listeners: (() => void)[] = [];
-  const attempts = new Map<string, Attempts & { readonly child: string }>();
-  /** Where each peer was heard last. */
-  let heardAt: ReadonlyMap<string, Address> = new Map();
-  let greetUntilMs = 0;
+  const attempts = createAttemptBook(random);
+  const greetings = createGreetings();
   let memory: ReadonlyMap<string, TunnelMemory> = new Map();
   let desired: Desired | undefined;
   let port = DEFAULT_TUNNEL_PORT;
@@ -121,6 +112,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     const { client } = now;
     const sinceMs = clock.now();
     void client.closed.then(() => lost(now, sinceMs));
+    if (now.fresh) notify();
     return now;
   }
 
@@ -148,27 +140,31 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     return [...new Set(desired?.connections.flatMap(({ tunnel }) => tunnel.localTs))];
   }
 
+  function notify(): void {
+    for (const listener of listeners) listener();
+  }
+
   function changed(): void {
     alarm.set(clock.now() + QUIET_MS);
-    for (const listener of listeners) listener();
+    notify();
   }
 
   function lost(gone: RunningCharon, sinceMs: number): void {
     if (running !== gone) return;
     running = undefined;
     if (closed) return;
-    crashes = clock.now() - sinceMs > STABLE_MS ? 0 : crashes + 1;
+    crashes = clock.now() - sinceMs > STABLE_MS ? 1 : crashes + 1;
     log.warn({ pid: gone.pid }, 'charon has gone; starting it again');
-    greetUntilMs = clock.now() + GREET_MS;
+    greetings.begin(clock.now());
     alarm.set(clock.now() + restartDelayMs(crashes));
-    for (const listener of listeners) listener();
+    notify();
   }
 
   function lookAgain(): void {
     void exclusive(reconcile).catch((error: unknown) => {
       log.error({ error: messageOf(error) }, 'tunnels could not be looked after');
       failures++;
-      alarm.set(clock.now() + restartDelayMs(failures));
+      alarm.set(clock.now() + restartDelayMs(failures + 1));
     });
   }
 
@@ -179,32 +175,14 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     const { client } = await connected();
     const observed = await observeCharon(client, connections, dataPath === 'kernel' ? exec : undefined);
     const nowMs = clock.now();
-    forgetAttempts(connections, observed);
-    const { actions, againAtMs } = decide({ desired: connections, observed, attempts, nowMs, greet: greetings(desired, observed, nowMs) });
+    attempts.settle(connections, observed.ikeSas);
+    const greet = greetings.calls(desired.plan, connections, observed.ikeSas, nowMs);
+    const { actions, againAtMs } = decide({ desired: connections, observed, attempts: attempts.open, nowMs, greet });
     for (const action of actions) await run(client, action, observed);
     await dropStale(connections, observed);
     memory = describeTunnels({ connections, localPort: port }, observed.ikeSas, memory, clock.now()).memory;
     failures = 0;
     if (againAtMs !== undefined) alarm.set(againAtMs);
-  }
-
-  /** How to call the peers that think we still have their SAs; none once they have new ones. */
-  function greetings({ plan, connections }: Desired, { ikeSas }: Observed, nowMs: number): Map<string, Connection> {
-    if (nowMs < greetUntilMs) {
-      const calls = connections.flatMap((connection): [string, Connection][] => {
-        const remote = connection.tunnel.remote ?? heardAt.get(connection.peer);
-        return remote === undefined || connection.tunnel.initiate ? [] : [[connection.peer, callingConnection(plan, connection, remote)]];
-      });
-      return new Map(calls);
-    }
-    heardAt = new Map(
-      ikeSas.flatMap(({ name, remote }) => {
-        const peer = peerOfConnection(name);
-        const ip = remote === undefined ? undefined : parseIp(remote.ip);
-        return peer === undefined || remote === undefined || ip === undefined ? [] : [[peer, { ip, port: remote.port }]];
-      }),
-    );
-    return new Map();
   }
 
   /** A TUN device that someone deleted cannot be given back to charon. */
@@ -217,20 +195,10 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     await charon.stop();
   }
 
-  /** A call that succeeded, or that had another aim, says nothing about the next. */
-  function forgetAttempts(connections: readonly Connection[], { ikeSas }: Observed): void {
-    for (const connection of connections) {
-      const good = ikeSas.some(
-        (sa) => sa.name === connection.name && sa.children.some((child) => isCarrying(child) && isPlanned(child, connection)),
-      );
-      if (good || attempts.get(connection.peer)?.child !== connection.children[0]) attempts.delete(connection.peer);
-    }
-  }
-
   async function run(client: ViciClient, action: Action, { ikeSas }: Observed): Promise<void> {
     const peer = 'connection' in action ? action.connection.peer : action.peer;
     if ('why' in action) log.info({ peer, why: action.why }, 'ending an SA');
-    if (action.type === 'initiate') noteAttempt(action.connection, ikeSas);
+    if (action.type === 'initiate') alarm.set(attempts.add(action.connection, ikeSas, clock.now()));
     const { command, message } = commandOf(action);
     try {
       await client.request(command, message);
@@ -240,40 +208,24 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     }
   }
 
-  function noteAttempt({ peer, name, children }: Connection, ikeSas: Observed['ikeSas']): void {
-    const count = (attempts.get(peer)?.count ?? 0) + 1;
-    const narrow = ikeSas.some((sa) => sa.name === name && sa.children.some((each) => isCarrying(each) && children.includes(each.name)));
-    const notBeforeMs = clock.now() + retryDelayMs(count, random(), narrow);
-    attempts.set(peer, { child: children[0], count, notBeforeMs });
-    alarm.set(notBeforeMs);
-  }
-
   /** What a killed charon left in the kernel kept packets going; once there is a new SA it only waits to expire. */
   async function dropStale(connections: readonly Connection[], { ikeSas }: Observed): Promise<void> {
     if (stale.length === 0) return;
-    const settled = new Set(
-      connections
-        .filter(({ name }) =>
-          ikeSas.some((sa) => sa.name === name && sa.children.some((child) => isCarrying(child) && child.installedS > 2)),
-        )
-        .map(({ tunnel }) => tunnel.ifId),
-    );
-    const done = stale.filter(({ ifId }) => settled.has(ifId));
-    if (done.length === 0) return;
-    stale = stale.filter(({ ifId }) => !settled.has(ifId));
+    const done = replacedStates(stale, ikeSas, connections);
+    stale = stale.filter((state) => !done.includes(state));
     await deleteStates(exec, done);
   }
 
   async function set(plan: TunnelPlan): Promise<void> {
     return exclusive(async () => {
-      if (plan.localPort !== port) await move(plan.localPort);
+      if (plan.localPort !== port) move(plan.localPort);
       desired = { plan, connections: planConnections(plan) };
       await reconcile();
     });
   }
 
   /** charon reads its port when it starts. */
-  async function move(localPort: number): Promise<void> {
+  function move(localPort: number): void {
     port = localPort;
     const old = running;
     running = undefined;
@@ -316,11 +268,12 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
       tun = undefined;
       old?.client.close();
       await charon.stop();
+      // Both: nobody says with which data path the last one ran.
       await device.remove();
-      if (dataPath === 'kernel') await removeOurs(exec);
+      await removeOurs(exec);
       memory = new Map();
       attempts.clear();
-      greetUntilMs = 0;
+      greetings.end();
     });
   }
 
@@ -339,6 +292,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   };
 }
 
+/** At once for the first time: with ESP in the kernel no packet comes in while nobody holds the UDP port. */
 function restartDelayMs(failures: number): number {
-  return Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** failures);
+  return failures <= 1 ? 0 : Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** (failures - 1));
 }

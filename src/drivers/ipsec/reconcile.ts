@@ -151,7 +151,10 @@ function decideCaller({ connection, ikeSas, load, loaded }: PeerView, { observed
   const remove = [...correct, ...actions];
   const afterOverlapMs = waitS === undefined ? [] : [nowMs + waitS * 1000];
   if (good.length > 0) return { add: load, remove, againAtMs: afterOverlapMs[0] };
-  const underWay = ikeSas.some((sa) => !misdirected.includes(sa) && (isCalling(sa) || sa.busy || sa.children.some(isBeginning(children))));
+  // charon would take what the kernel lost for the SA that we ask for; its end is an event, and then we call.
+  const ending = ikeSas.some((sa) => sa.children.some(({ id }) => observed.lost.has(id)));
+  const underWay =
+    ending || ikeSas.some((sa) => !misdirected.includes(sa) && (isCalling(sa) || sa.busy || sa.children.some(isBeginning(children))));
   const free = [loaded, ...children].find((name) => !carrying.some((each) => each.name === name));
   const notBeforeMs = attempts.get(peer)?.notBeforeMs ?? 0;
   if (underWay || free === undefined || nowMs < notBeforeMs) {

@@ -1,3 +1,4 @@
+import { type Family, familyOf } from '../../net/ip.ts';
 import type { Exec } from '../exec/exec.ts';
 
 /** One direction of a CHILD_SA in the kernel. */
@@ -12,8 +13,15 @@ export interface XfrmState {
 /** IPsec in the kernel (`ip-xfrm(8)`), as far as it belongs to XFRM interfaces. */
 export interface XfrmView {
   readonly states: readonly XfrmState[];
-  /** Interface ids that have a policy for outgoing and one for incoming packets. */
-  readonly policies: ReadonlySet<number>;
+  /** Which policies there are, each as `policyKey` writes it. */
+  readonly policies: ReadonlySet<string>;
+}
+
+export const POLICY_DIRECTIONS = ['in', 'out', 'fwd'] as const;
+export type PolicyDirection = (typeof POLICY_DIRECTIONS)[number];
+
+export function policyKey(ifId: number, family: Family, dir: PolicyDirection): string {
+  return `if_id ${ifId} inet${family} dir ${dir}`;
 }
 
 /** Interface ids that the planner gives; nobody else's states and policies have them. */
@@ -31,14 +39,12 @@ export async function deleteStates(exec: Exec, states: readonly XfrmState[]): Pr
   await runForced(exec, lines);
 }
 
-/** Removes what a killed charon left: states and policies with ids of our range. Foreign ones stay. */
+/** Removes what a killed charon left: states and policies with ids of our range. Foreign ones stay, also those without any id. */
 export async function removeOurs(exec: Exec): Promise<void> {
-  const { states } = await observeXfrm(exec);
-  await deleteStates(
-    exec,
-    states.filter(({ ifId }) => isOurs(ifId)),
-  );
-  const policies = parsePolicyEntries(await exec(['ip', 'xfrm', 'policy'])).filter(({ ifId }) => isOurs(ifId));
+  const [stateText, policyText] = await Promise.all(['state', 'policy'].map((what) => textOr(exec, ['ip', 'xfrm', what])));
+  const states = parseStates(stateText ?? '').filter(({ ifId }) => isOurs(ifId));
+  await deleteStates(exec, states);
+  const policies = parsePolicyEntries(policyText ?? '').filter(({ ifId }) => isOurs(ifId));
   const lines = policies.map(({ src, dst, dir, ifId }) => `xfrm policy delete src ${src} dst ${dst} dir ${dir} if_id ${ifId}`);
   if (lines.length > 0) await runForced(exec, lines);
 }
@@ -53,18 +59,15 @@ export function parseStates(text: string): XfrmState[] {
   });
 }
 
-/** Reads `ip xfrm policy`: the ids that have both directions. */
-export function parsePolicies(text: string): Set<number> {
-  const entries = parsePolicyEntries(text);
-  const having = (wanted: string): number[] => entries.filter(({ dir }) => dir === wanted).map(({ ifId }) => ifId);
-  const inbound = new Set(having('in'));
-  return new Set(having('out').filter((ifId) => inbound.has(ifId)));
+/** Reads `ip xfrm policy`; policies without interface id are left out. */
+export function parsePolicies(text: string): Set<string> {
+  return new Set(parsePolicyEntries(text).map(({ ifId, src, dir }) => policyKey(ifId, familyOf(src), dir)));
 }
 
-function parsePolicyEntries(text: string): { src: string; dst: string; dir: string; ifId: number }[] {
+function parsePolicyEntries(text: string): { src: string; dst: string; dir: PolicyDirection; ifId: number }[] {
   return blocks(text).flatMap((block) => {
     const [, src, dst] = /^src (\S+) dst (\S+)/.exec(block) ?? [];
-    const dir = /\bdir (in|out|fwd)\b/.exec(block)?.[1];
+    const dir = POLICY_DIRECTIONS.find((each) => block.includes(`\tdir ${each} `));
     const ifId = ifIdOf(block);
     return src === undefined || dst === undefined || dir === undefined || ifId === undefined ? [] : [{ src, dst, dir, ifId }];
   });
@@ -82,6 +85,15 @@ function ifIdOf(block: string): number | undefined {
 
 function isOurs(ifId: number): boolean {
   return ifId >= OUR_IF_IDS.first && ifId <= OUR_IF_IDS.last;
+}
+
+/** A kernel without XFRM holds nothing of ours. */
+async function textOr(exec: Exec, argv: readonly [string, ...string[]]): Promise<string> {
+  try {
+    return await exec(argv);
+  } catch {
+    return '';
+  }
 }
 
 /** `-force`: a line that fails (the object has gone) does not keep the others from being run. */

@@ -3,7 +3,7 @@ import { NFT_TABLE } from '../../api/names.ts';
 import type { NftState } from '../../domain/nft-text.ts';
 import type { NftChain, NftSet } from '../../domain/node-plan.ts';
 import { compareText } from '../../lib/diff.ts';
-import { type Cidr, compareCidrs, hostCidr, parseCidr } from '../../net/cidr.ts';
+import { type Cidr, hostCidr, parseCidr } from '../../net/cidr.ts';
 import { parseIp } from '../../net/ip.ts';
 import { CommandError, type Exec } from '../exec/exec.ts';
 
@@ -40,26 +40,23 @@ export function parseNft(text: string): NftState {
   const objects = listing.parse(JSON.parse(text)).nftables.flatMap((entry) => Object.entries(entry));
   const of = (kind: string): Obj[] => objects.filter(([name]) => name === kind).map(([, value]) => value);
   const rules = Map.groupBy(of('rule'), ({ chain }) => chain);
-  const known = new Set(['metainfo', 'table', 'chain', 'rule', 'set']);
+  const sets = of('set').map(toSet);
   return {
     name: of('table')[0]?.name ?? NFT_TABLE,
     chains: of('chain')
       .map((chain) => toChain(chain, rules.get(chain.name) ?? []))
       .toSorted((a, b) => compareText(a.name, b.name)),
-    sets: of('set')
-      .map(toSet)
-      .toSorted((a, b) => compareText(a.name, b.name)),
+    sets: sets.map(({ set }) => set).toSorted((a, b) => compareText(a.name, b.name)),
     other: [
-      ...objects.filter(([kind]) => !known.has(kind)).map(([kind, { name }]) => `${kind} ${name}`),
+      ...objects.filter(([kind]) => !KNOWN.has(kind)).map(([kind, { name }]) => `${kind} ${name}`),
       // `dormant` switches a whole table off.
       ...of('table').flatMap(({ flags }) => (flags === undefined ? [] : [`flags ${String(flags)}`])),
-      ...of('set').flatMap(({ name, elem = [] }) =>
-        elem.filter((element) => toElement(element) === undefined).map((element) => `set ${name} element ${JSON.stringify(element)}`),
-      ),
-      ...of('set').flatMap(({ name, flags }) => (String(flags) === 'interval' ? [] : [`set ${name} flags ${String(flags)}`])),
+      ...sets.flatMap(({ other }) => other),
     ],
   };
 }
+
+const KNOWN = new Set(['metainfo', 'table', 'chain', 'rule', 'set']);
 
 function toChain({ name, type, hook, prio, policy }: Obj, rules: readonly Obj[]): NftState['chains'][number] {
   return {
@@ -73,18 +70,24 @@ function toChain({ name, type, hook, prio, policy }: Obj, rules: readonly Obj[])
   };
 }
 
-function toSet({ name, type, elem = [] }: Obj): NftSet {
-  return {
-    name,
-    type: String(type) as NftSet['type'],
-    elements: elem.flatMap((element) => toElement(element) ?? []).toSorted(compareCidrs),
-  };
+/** A set, and what is in it or about it that we never made. */
+function toSet({ name, type, flags, elem = [] }: Obj): { readonly set: NftSet; readonly other: readonly string[] } {
+  const other = String(flags) === 'interval' ? [] : [`set ${name} flags ${String(flags)}`];
+  const elements: Cidr[] = [];
+  for (const element of elem) {
+    const cidr = toElement(element);
+    if (cidr === undefined) other.push(`set ${name} element ${JSON.stringify(element)}`);
+    else elements.push(cidr);
+  }
+  return { set: { name, type: String(type) as NftSet['type'], elements: elements.toSorted(compareText) }, other };
 }
 
-/** A single address, or a prefix. Anything else (a range, an element with a timeout) never was ours. */
+/** A single address, or a prefix; not a range, nor an element with a timeout. */
 function toElement(element: unknown): Cidr | undefined {
-  const ip = typeof element === 'string' ? parseIp(element) : undefined;
-  if (ip !== undefined) return hostCidr(ip);
+  if (typeof element === 'string') {
+    const ip = parseIp(element);
+    return ip && hostCidr(ip);
+  }
   const { data } = prefixElement.safeParse(element);
   return data && parseCidr(`${data.prefix.addr}/${data.prefix.len}`);
 }

@@ -96,13 +96,15 @@ describe('the plan of mini', () => {
         ip link set dev eth0 up
         ip route add default via 10.244.1.1 dev eth0
         ip -n raven-mini-cloud1 link set dev veth1 master cni0 up
+        ip -n raven-mini-cloud1 link set dev veth1 type bridge_slave hairpin on
       ip netns add raven-mini-pod-edge1
         ip link set dev lo up
         ip link add name eth0 mtu 1500 index 10000 type veth peer name veth1 mtu 1500 netns raven-mini-edge1
         ip addr add 10.244.2.2/24 dev eth0
         ip link set dev eth0 up
         ip route add default via 10.244.2.1 dev eth0
-        ip -n raven-mini-edge1 link set dev veth1 master cni0 up"
+        ip -n raven-mini-edge1 link set dev veth1 master cni0 up
+        ip -n raven-mini-edge1 link set dev veth1 type bridge_slave hairpin on"
     `));
 });
 

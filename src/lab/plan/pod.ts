@@ -22,7 +22,8 @@ export function planPod(topology: Topology, pod: LabPod, lab: string): Namespace
     attach: {
       netns: node,
       device,
-      ip: [`link set dev ${device} master ${POD_BRIDGE} up`],
+      // A pod that reaches itself through a Service goes back where it came from; CNIs set this as well (hairpinMode).
+      ip: [`link set dev ${device} master ${POD_BRIDGE} up`, `link set dev ${device} type bridge_slave hairpin on`],
     },
     ip: [
       'link set dev lo up',

@@ -15,7 +15,8 @@ export function planRouter(topology: Topology, router: LabRouter, lab: string): 
     netns,
     kind: 'router',
     member: router.name,
-    sysctls: forwarderSettings(topology, 'off'),
+    // What the LAN's bridge passes on is no business of the router's firewall, as it is none of a real switch.
+    sysctls: [...forwarderSettings(topology, 'off'), 'net.bridge.bridge-nf-call-iptables=0'],
     attach: {
       netns: internet,
       device,

@@ -171,12 +171,17 @@ function resolveNodes(file: TopologyFile, routers: readonly LabRouter[]): LabNod
       podCidr,
       bridgeIp: addressAt(podCidr, 1),
       gateway: node.gateway,
-      underNat: router.nat !== 'none',
+      // Behind a NAT nobody can call it, unless its tunnel port is forwarded.
+      underNat: router.nat !== 'none' && !isForwardedTo(file, node.name),
       port: node.port ?? DEFAULT_TUNNEL_PORT,
       ...(node.publicIp !== undefined && { publicIp: node.publicIp }),
       ...(node.publicPort !== undefined && { publicPort: node.publicPort }),
     };
   });
+}
+
+function isForwardedTo(file: TopologyFile, node: string): boolean {
+  return file.regions.some(({ router }) => router.forwards.some((each) => each.node === node && each.protocol === 'udp'));
 }
 
 function takenAddresses(file: TopologyFile, router: LabRouter): Set<string> {
