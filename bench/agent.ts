@@ -25,12 +25,38 @@ async function memoryAt(regions: number): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'rvbench-'));
   await writeFile(join(folder, 'psk'), SECRET, { mode: 0o600 });
   await mkdir(join(folder, 'store'));
-  await writeFile(join(folder, 'store', 'gateways.yaml'), syntheticGateways(regions).map((gateway) => stringify(gateway, { aliasDuplicateObjects: false })).join('---\n'));
+  await writeFile(
+    join(folder, 'store', 'gateways.yaml'),
+    syntheticGateways(regions)
+      .map((gateway) => stringify(gateway, { aliasDuplicateObjects: false }))
+      .join('---\n'),
+  );
   await hostExec(['ip', 'netns', 'add', netns]);
   await hostExec(['ip', '-n', netns, '-batch', '-'], {
-    stdin: 'link set lo up\nlink add eth0 type veth peer name far\naddress add 192.168.1.15/24 dev eth0\nlink set eth0 up\nlink set far up\n',
+    stdin:
+      'link set lo up\nlink add eth0 type veth peer name far\naddress add 192.168.1.15/24 dev eth0\nlink set eth0 up\nlink set far up\n',
   });
-  const agent = spawn('ip', ['netns', 'exec', netns, RAVEN, 'agent', '--store', `dir:${join(folder, 'store')}`, '--node', 'region-1-node-5', '--psk-file', join(folder, 'psk'), '--run-dir', join(folder, 'run'), '--state-dir', join(folder, 'state')], { stdio: 'ignore' });
+  const agent = spawn(
+    'ip',
+    [
+      'netns',
+      'exec',
+      netns,
+      RAVEN,
+      'agent',
+      '--store',
+      `dir:${join(folder, 'store')}`,
+      '--node',
+      'region-1-node-5',
+      '--psk-file',
+      join(folder, 'psk'),
+      '--run-dir',
+      join(folder, 'run'),
+      '--state-dir',
+      join(folder, 'state'),
+    ],
+    { stdio: 'ignore' },
+  );
   try {
     await eventually('routes', async () => (await netnsExec(netns)(['ip', 'route', 'show', 'table', '9027'])) !== '');
     for (let i = 0; i < 10; i++) {
@@ -59,14 +85,31 @@ export async function benchStart(): Promise<void> {
     const times: number[] = [];
     for (let i = 0; i < ROUNDS; i++) {
       await lab.raven('lab', 'kill', 'b1/agent');
-      await must(['ip', 'netns', 'exec', b1.netns, RAVEN, 'agent', '--cleanup', '--node', 'b1', '--run-dir', join(store, '..', 'nodes', 'b1', 'run')]);
+      await must([
+        'ip',
+        'netns',
+        'exec',
+        b1.netns,
+        RAVEN,
+        'agent',
+        '--cleanup',
+        '--node',
+        'b1',
+        '--run-dir',
+        join(store, '..', 'nodes', 'b1', 'run'),
+      ]);
       const begin = performance.now();
-      const [, firstMs] = await Promise.all([lab.raven('lab', 'start', 'b1/agent'), firstAnswer(from.netns, to.ips[0]?.split('/')[0] ?? '', begin)]);
+      const [, firstMs] = await Promise.all([
+        lab.raven('lab', 'start', 'b1/agent'),
+        firstAnswer(from.netns, to.ips[0]?.split('/')[0] ?? '', begin),
+      ]);
       times.push(firstMs);
     }
-    printTable('From the start of a gateway agent on a clean node to the first packet through its tunnel, s (with the CLI that starts it)', ['median', 'best', 'worst'], [
-      [median(times), Math.min(...times), Math.max(...times)].map((ms) => round(ms / 1000, 2)),
-    ]);
+    printTable(
+      'From the start of a gateway agent on a clean node to the first packet through its tunnel, s (with the CLI that starts it)',
+      ['median', 'best', 'worst'],
+      [[median(times), Math.min(...times), Math.max(...times)].map((ms) => round(ms / 1000, 2))],
+    );
   } finally {
     await lab.down();
   }

@@ -24,6 +24,8 @@ for (const name of wanted) {
 
 /** In a network namespace that goes with the process. */
 async function benchPlan(): Promise<void> {
-  const { status } = spawnSync('unshare', ['-n', process.execPath, fileURLToPath(new URL('plan.ts', import.meta.url))], { stdio: 'inherit' });
+  const { status } = spawnSync('unshare', ['-n', process.execPath, fileURLToPath(new URL('plan.ts', import.meta.url))], {
+    stdio: 'inherit',
+  });
   if (status !== 0) throw new Error(`bench/plan.ts: exit code ${status}`);
 }

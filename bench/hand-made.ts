@@ -40,7 +40,8 @@ export async function createHandMade(dataPath: 'kernel' | 'user'): Promise<HandM
     for (const part of ['ga', 'gb', 'pa', 'pb']) await hostExec(['ip', 'netns', 'add', name(part)]);
     await hostExec(['ip', '-n', name('ga'), 'link', 'add', 'w0', 'type', 'veth', 'peer', 'name', 'w0', 'netns', name('gb')]);
     for (const side of ['a', 'b'] as const) await buildSide(side, name(`g${side}`), name(`p${side}`));
-    for (const side of ['a', 'b'] as const) charons.push(await startCharon(side, dataPath, { netns: name(`g${side}`), folder: join(folder, side) }));
+    for (const side of ['a', 'b'] as const)
+      charons.push(await startCharon(side, dataPath, { netns: name(`g${side}`), folder: join(folder, side) }));
     for (const side of ['a', 'b'] as const) await route(side, dataPath, name(`g${side}`));
     await swanctl(join(folder, 'b'), name('gb'), ['--initiate', '--child', 'net', '--timeout', '20']);
   } catch (error) {
@@ -55,7 +56,9 @@ async function buildSide(side: Side, gateway: string, pod: string): Promise<void
   await hostExec(['ip', '-n', gateway, '-batch', '-'], {
     stdin: `link set lo up\naddress add ${outer}/24 dev w0\nlink set w0 up\nlink add p0 type veth peer name eth0 netns ${pod}\naddress add ${gatewayIp}/24 dev p0\nlink set p0 up\n`,
   });
-  await hostExec(['ip', '-n', pod, '-batch', '-'], { stdin: `link set lo up\naddress add ${podIp}/24 dev eth0\nlink set eth0 up\nroute add default via ${gatewayIp}\n` });
+  await hostExec(['ip', '-n', pod, '-batch', '-'], {
+    stdin: `link set lo up\naddress add ${podIp}/24 dev eth0\nlink set eth0 up\nroute add default via ${gatewayIp}\n`,
+  });
   await netnsExec(gateway)(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
 }
 
@@ -69,14 +72,23 @@ async function startCharon(side: Side, dataPath: 'kernel' | 'user', { netns, fol
   await mkdir(folder, { recursive: true });
   const load = dataPath === 'user' ? PLUGINS.replace('kernel-netlink', 'kernel-libipsec kernel-netlink') : PLUGINS;
   const vici = `unix://${folder}/vici`;
-  await writeFile(join(folder, 'strongswan.conf'), `charon-systemd {\n load = ${load}\n install_routes = no\n journal { default = -1 }\n plugins { vici { socket = ${vici} } }\n}\nswanctl { load = random openssl pem pkcs1 }\n`);
-  const selectors = dataPath === 'user' ? `local_ts = ${net}\n remote_ts = ${remote}` : 'local_ts = 0.0.0.0/0\n remote_ts = 0.0.0.0/0\n if_id_in = 7\n if_id_out = 7';
+  await writeFile(
+    join(folder, 'strongswan.conf'),
+    `charon-systemd {\n load = ${load}\n install_routes = no\n journal { default = -1 }\n plugins { vici { socket = ${vici} } }\n}\nswanctl { load = random openssl pem pkcs1 }\n`,
+  );
+  const selectors =
+    dataPath === 'user'
+      ? `local_ts = ${net}\n remote_ts = ${remote}`
+      : 'local_ts = 0.0.0.0/0\n remote_ts = 0.0.0.0/0\n if_id_in = 7\n if_id_out = 7';
   await writeFile(
     join(folder, 'swanctl.conf'),
     `connections { hand { version = 2\n mobike = no\n encap = yes\n local_addrs = ${outer}\n remote_addrs = ${peer}\n proposals = aes128gcm16-prfsha256-x25519\n local { auth = psk\n id = ${side}.hand }\n remote { auth = psk\n id = ${side === 'a' ? 'b' : 'a'}.hand }\n children { net { ${selectors}\n esp_proposals = aes128gcm16-x25519\n } } } }\nsecrets { ike-1 { secret = made-by-hand-for-the-bench } }\n`,
   );
   // `ip netns exec` becomes the program, so the pid is charon's.
-  const child = spawn('ip', ['netns', 'exec', netns, 'charon-systemd'], { env: { ...process.env, STRONGSWAN_CONF: join(folder, 'strongswan.conf') }, stdio: 'ignore' });
+  const child = spawn('ip', ['netns', 'exec', netns, 'charon-systemd'], {
+    env: { ...process.env, STRONGSWAN_CONF: join(folder, 'strongswan.conf') },
+    stdio: 'ignore',
+  });
   const deadline = Date.now() + 30_000;
   for (;;) {
     try {
@@ -90,7 +102,10 @@ async function startCharon(side: Side, dataPath: 'kernel' | 'user', { netns, fol
 }
 
 async function swanctl(folder: string, netns: string, args: readonly string[]): Promise<void> {
-  await netnsExec(netns)(['env', `STRONGSWAN_CONF=${join(folder, 'strongswan.conf')}`, 'swanctl', ...args, '--uri', `unix://${folder}/vici`], { timeoutMs: 60_000 });
+  await netnsExec(netns)(
+    ['env', `STRONGSWAN_CONF=${join(folder, 'strongswan.conf')}`, 'swanctl', ...args, '--uri', `unix://${folder}/vici`],
+    { timeoutMs: 60_000 },
+  );
 }
 
 async function route(side: Side, dataPath: 'kernel' | 'user', netns: string): Promise<void> {

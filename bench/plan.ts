@@ -15,13 +15,25 @@ const NODE = 'region-1-node-0';
 /** Cost of planning and of finding that nothing changed, on a gateway of region 1. Run it in a network namespace of its own: `unshare -n`. */
 async function benchPlan(): Promise<void> {
   await hostExec(['ip', '-batch', '-'], {
-    stdin: 'link set lo up\nlink add eth0 type veth peer name far\naddress add 192.168.1.10/24 dev eth0\naddress add 10.0.10.1/24 dev far\nlink set eth0 up\nlink set far up\ntuntap add rvn-ipsec mode tun\nlink set rvn-ipsec up\n',
+    stdin:
+      'link set lo up\nlink add eth0 type veth peer name far\naddress add 192.168.1.10/24 dev eth0\naddress add 10.0.10.1/24 dev far\nlink set eth0 up\nlink set far up\ntuntap add rvn-ipsec mode tun\nlink set rvn-ipsec up\n',
   });
   const rows: (string | number)[][] = [];
   for (const regions of [10, 100, 1000]) rows.push(await measure(regions));
   printTable(
     'Plan and resync on a gateway (10 nodes a region; user-space data path; CPU ms of the agent, and of ip/nft/bridge beside it; medians)',
-    ['regions', 'routes', 'first plan', 'plan, 1 Gateway changed', 'plan, nothing changed', 'first apply (wall)', 'resync agent', 'resync tools', 'resync writes', 'writes for 1 moved gateway'],
+    [
+      'regions',
+      'routes',
+      'first plan',
+      'plan, 1 Gateway changed',
+      'plan, nothing changed',
+      'first apply (wall)',
+      'resync agent',
+      'resync tools',
+      'resync writes',
+      'writes for 1 moved gateway',
+    ],
     rows,
   );
 }
@@ -56,7 +68,18 @@ async function measure(regions: number): Promise<(string | number)[]> {
       writes += result.length;
     }
     const movedWrites = diffKernel(await kernel.observe(), planFor(gateways.with(5, syntheticGateway(5, 1)))).length;
-    return [regions, target.routes.length, round(first.ms), round(median(changed)), round(median(nothing)), `${round(applyMs / 1000, 2)} s`, round(median(own)), round(median(tools)), writes, movedWrites];
+    return [
+      regions,
+      target.routes.length,
+      round(first.ms),
+      round(median(changed)),
+      round(median(nothing)),
+      `${round(applyMs / 1000, 2)} s`,
+      round(median(own)),
+      round(median(tools)),
+      writes,
+      movedWrites,
+    ];
   } finally {
     await kernel.cleanup();
   }

@@ -13,14 +13,23 @@ export function syntheticGateways(regions: number): Gateway[] {
 export function syntheticGateway(region: number, activeNode = 0): Gateway {
   const name = `region-${region}`;
   const nodeName = (i: number): string => `${name}-node-${i}`;
-  const endpoint = (i: number) => ({ nodeName: nodeName(i), type: 'tunnel', port: 4500, ...(region === 0 ? { publicIP: '203.0.113.1' } : { underNAT: true }) });
+  const endpoint = (i: number) => ({
+    nodeName: nodeName(i),
+    type: 'tunnel',
+    port: 4500,
+    ...(region === 0 ? { publicIP: '203.0.113.1' } : { underNAT: true }),
+  });
   return gatewaySchema.parse({
     apiVersion: 'raven.openyurt.io/v1beta1',
     kind: 'Gateway',
     metadata: { name, creationTimestamp: new Date(Date.UTC(2025, 0, 1) + region * 1000).toISOString() },
     spec: { tunnelConfig: { Replicas: 1 }, endpoints: [endpoint(0), endpoint(1)] },
     status: {
-      nodes: Array.from({ length: NODES_PER_REGION }, (_, i) => ({ nodeName: nodeName(i), privateIP: `192.168.1.${10 + i}`, subnets: [podCidr(region * NODES_PER_REGION + i)] })),
+      nodes: Array.from({ length: NODES_PER_REGION }, (_, i) => ({
+        nodeName: nodeName(i),
+        privateIP: `192.168.1.${10 + i}`,
+        subnets: [podCidr(region * NODES_PER_REGION + i)],
+      })),
       activeEndpoints: [endpoint(activeNode)],
     },
   });

@@ -2,8 +2,11 @@
 export function printTable(title: string, columns: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
   const cells = [columns, ...rows.map((row) => row.map(String))];
   const widths = columns.map((_, i) => Math.max(...cells.map((row) => (row[i] ?? '').length)));
-  const line = (row: readonly (string | number)[]): string => `| ${row.map((cell, i) => String(cell).padEnd(widths[i] ?? 0)).join(' | ')} |`;
-  process.stdout.write(`\n### ${title}\n\n${line(columns)}\n| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |\n${rows.map((row) => `${line(row)}\n`).join('')}`);
+  const line = (row: readonly (string | number)[]): string =>
+    `| ${row.map((cell, i) => String(cell).padEnd(widths[i] ?? 0)).join(' | ')} |`;
+  process.stdout.write(
+    `\n### ${title}\n\n${line(columns)}\n| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |\n${rows.map((row) => `${line(row)}\n`).join('')}`,
+  );
 }
 
 export function median(values: readonly number[]): number {

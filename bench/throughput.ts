@@ -56,11 +56,15 @@ export async function benchThroughput(seconds: number): Promise<void> {
 }
 
 async function iperf({ fromNetns, toNetns, toIp }: Pair, seconds: number): Promise<Run> {
-  const server = spawn('ip', ['netns', 'exec', toNetns, 'iperf3', '-s', '-1', '-p', '5301', '--forceflush'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const server = spawn('ip', ['netns', 'exec', toNetns, 'iperf3', '-s', '-1', '-p', '5301', '--forceflush'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   try {
     await new Promise((resolve) => server.stdout.once('data', resolve));
     const before = await busySeconds();
-    const output = await netnsExec(fromNetns)(['iperf3', '-c', toIp, '-p', '5301', '-t', String(seconds), '-J'], { timeoutMs: seconds * 1000 + 60_000 });
+    const output = await netnsExec(fromNetns)(['iperf3', '-c', toIp, '-p', '5301', '-t', String(seconds), '-J'], {
+      timeoutMs: seconds * 1000 + 60_000,
+    });
     const cpu = (await busySeconds()) - before;
     const { end } = JSON.parse(output) as { end: { sum_received: { bits_per_second: number; bytes: number } } };
     return { mbits: end.sum_received.bits_per_second / 1e6, cpuPerGb: cpu / (end.sum_received.bytes / 1e9) };

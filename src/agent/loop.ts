@@ -66,10 +66,14 @@ export function createAgent(parts: AgentParts): Agent {
   let vpnCleaned = false;
   let cancelTimer = (): void => undefined;
   let stopped = false;
-  const ticks: Coalescer = createCoalescer(tick, (error) => {
-    log.error({ error: messageOf(error) }, 'tick failed');
-    schedule(RETRY_MS);
-  }, QUIET_MS);
+  const ticks: Coalescer = createCoalescer(
+    tick,
+    (error) => {
+      log.error({ error: messageOf(error) }, 'tick failed');
+      schedule(RETRY_MS);
+    },
+    QUIET_MS,
+  );
 
   async function tick(): Promise<void> {
     if (synced.size < 2 || stopped) return;
@@ -101,7 +105,9 @@ export function createAgent(parts: AgentParts): Agent {
 
   function healthOf(states: readonly TunnelState[]): ReadonlyMap<string, LinkHealth> {
     const now = clock.now();
-    return new Map(states.map(({ peer, state, sinceMs }) => [peer, { up: state === 'up', stuck: state !== 'up' && now - sinceMs > STUCK_MS }]));
+    return new Map(
+      states.map(({ peer, state, sinceMs }) => [peer, { up: state === 'up', stuck: state !== 'up' && now - sinceMs > STUCK_MS }]),
+    );
   }
 
   function logFindings({ findings, role }: NodePlan): void {
@@ -148,7 +154,15 @@ export function createAgent(parts: AgentParts): Agent {
     const previous = endpoints.get(node);
     const states = vpnStarted ? await tunnels.list() : [];
     const report = describeEndpoint({
-      node, snapshot, plan: next, facts: local, dataPathReason, tunnels: states, rtts: prober.rtts(), previous, nowMs: clock.now(),
+      node,
+      snapshot,
+      plan: next,
+      facts: local,
+      dataPathReason,
+      tunnels: states,
+      rtts: prober.rtts(),
+      previous,
+      nowMs: clock.now(),
     });
     try {
       if (report === undefined) {

@@ -28,21 +28,33 @@ const options = z.object({
 /** `raven agent`: builds the real parts, and works until SIGTERM or SIGINT. */
 export async function runAgent(input: unknown): Promise<void> {
   const parsed = options.safeParse(input);
-  if (!parsed.success) throw new UserError(parsed.error.issues.map(({ path, message }) => ({ source: `--${kebab(String(path[0]))}`, message })));
+  if (!parsed.success)
+    throw new UserError(parsed.error.issues.map(({ path, message }) => ({ source: `--${kebab(String(path[0]))}`, message })));
   const { node, store: storeText, pskFile, vpnDriver, stateDir, runDir, logLevel, cleanup } = parsed.data;
-  if (vpnDriver !== 'ipsec') throw new UserError([{ source: '--vpn-driver', message: `${JSON.stringify(vpnDriver)} is not known; there is: ipsec` }]);
+  if (vpnDriver !== 'ipsec')
+    throw new UserError([{ source: '--vpn-driver', message: `${JSON.stringify(vpnDriver)} is not known; there is: ipsec` }]);
   const log = createLogger('agent', logLevel);
   const exec = hostExec;
   const kernel = createKernel(exec, { log });
   if (cleanup === true) return cleanUp();
-  if (storeText === undefined) throw new UserError([{ source: '--store', message: 'is required, for example --store dir:/etc/raven/manifests' }]);
-  if (pskFile === undefined) throw new UserError([{ source: '--psk-file', message: 'is required: a file with the secret that all gateways share' }]);
+  if (storeText === undefined)
+    throw new UserError([{ source: '--store', message: 'is required, for example --store dir:/etc/raven/manifests' }]);
+  if (pskFile === undefined)
+    throw new UserError([{ source: '--psk-file', message: 'is required: a file with the secret that all gateways share' }]);
   const psk = await readPskFile(pskFile);
   const store = await openStore(storeText);
   const { dataPath, reason } = await detectDataPath(exec);
   const tunnels = createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log });
   const agent = createAgent({
-    node, store, exec, kernel, tunnels, dataPathReason: reason, prober: createProber(openEcho, log), clock: systemClock, log,
+    node,
+    store,
+    exec,
+    kernel,
+    tunnels,
+    dataPathReason: reason,
+    prober: createProber(openEcho, log),
+    clock: systemClock,
+    log,
   });
   store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
   log.info({ node, store: storeText, dataPath, reason }, 'started');

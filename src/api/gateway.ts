@@ -20,7 +20,10 @@ export type Endpoint = z.infer<typeof endpoint>;
 const nodeInfo = z.looseObject({
   nodeName: z.string(),
   privateIP: z.string(),
-  subnets: z.array(z.string()).nullish().transform((subnets) => subnets ?? []),
+  subnets: z
+    .array(z.string())
+    .nullish()
+    .transform((subnets) => subnets ?? []),
 });
 export type NodeInfo = z.infer<typeof nodeInfo>;
 
@@ -33,13 +36,22 @@ const spec = z.looseObject({
   nodeSelector: labelSelector.optional(),
   proxyConfig: z.looseObject({ Replicas: z.int(), proxyHTTPPort: z.string().optional(), proxyHTTPSPort: z.string().optional() }).optional(),
   tunnelConfig: z.looseObject({ Replicas: z.int() }).optional(),
-  endpoints: z.array(endpoint).nullish().transform((endpoints) => endpoints ?? []),
+  endpoints: z
+    .array(endpoint)
+    .nullish()
+    .transform((endpoints) => endpoints ?? []),
   exposeType: z.string().optional(),
 });
 
 const status = z.looseObject({
-  nodes: z.array(nodeInfo).nullish().transform((nodes) => nodes ?? []),
-  activeEndpoints: z.array(endpoint).nullish().transform((endpoints) => endpoints ?? []),
+  nodes: z
+    .array(nodeInfo)
+    .nullish()
+    .transform((nodes) => nodes ?? []),
+  activeEndpoints: z
+    .array(endpoint)
+    .nullish()
+    .transform((endpoints) => endpoints ?? []),
   conditions: z.array(condition).optional(),
 });
 export type GatewayStatus = z.infer<typeof status>;
@@ -79,7 +91,11 @@ function defaultPort({ type }: Endpoint): number {
 
 /** All violations of the contract, in field order; an empty list means valid. */
 export function validateGateway(gateway: Gateway): FieldError[] {
-  return [...validateSpec(gateway), ...gateway.spec.endpoints.flatMap((each, i) => validateEndpoint(gateway, each, i)), ...validateExtraCidrs(gateway)];
+  return [
+    ...validateSpec(gateway),
+    ...gateway.spec.endpoints.flatMap((each, i) => validateEndpoint(gateway, each, i)),
+    ...validateExtraCidrs(gateway),
+  ];
 }
 
 function validateSpec({ spec: { exposeType = '', endpoints, proxyConfig, tunnelConfig } }: Gateway): FieldError[] {
@@ -128,5 +144,8 @@ function validateExtraCidrs({ metadata }: Gateway): FieldError[] {
 
 /** The entries of the extra-CIDRs annotation, trimmed, empty ones left out; not yet parsed. */
 export function extraCidrTexts(annotations: Readonly<Record<string, string>> | undefined): string[] {
-  return (annotations?.[EXTRA_CIDRS_ANNOTATION] ?? '').split(',').map((text) => text.trim()).filter((text) => text !== '');
+  return (annotations?.[EXTRA_CIDRS_ANNOTATION] ?? '')
+    .split(',')
+    .map((text) => text.trim())
+    .filter((text) => text !== '');
 }

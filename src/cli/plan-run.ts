@@ -21,14 +21,20 @@ export interface PlanOptions {
 
 /** @returns false when `--diff` found a difference */
 export async function runPlan({ store: storeText, node, output, diff = false }: PlanOptions): Promise<boolean> {
-  if (output !== 'text' && output !== 'json') throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
+  if (output !== 'text' && output !== 'json')
+    throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
   const store = await openStore(storeText);
   try {
     const endpoints = await store.list('TunnelEndpoint');
     const snapshot = buildSnapshot(await store.list('Gateway'), endpoints);
     const known = snapshot.regions.flatMap(({ nodes }) => nodes.map(({ name }) => name));
     if (!known.includes(node)) {
-      throw new UserError([{ source: '--node', message: `${JSON.stringify(node)} is in no region; there are: ${known.join(', ') || 'none (has the controller run?)'}` }]);
+      throw new UserError([
+        {
+          source: '--node',
+          message: `${JSON.stringify(node)} is in no region; there are: ${known.join(', ') || 'none (has the controller run?)'}`,
+        },
+      ]);
     }
     const here = await factsOf(node, snapshot, endpoints, diff);
     // A tunnel that reports itself up counts as up: the plan then is the one that the agent carries out.
@@ -36,11 +42,17 @@ export async function runPlan({ store: storeText, node, output, diff = false }: 
     const health = new Map(links.map(({ peer, state, path }) => [peer, { up: state === 'Up' && path === 'direct', stuck: false }]));
     const result = plan({ node, snapshot, facts: here, health });
     if (!diff) {
-      process.stdout.write(output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result, connectionTexts(result)));
+      process.stdout.write(
+        output === 'json'
+          ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n`
+          : formatPlan(result, connectionTexts(result)),
+      );
       return true;
     }
     const changes = diffKernel(await createKernel(hostExec).observe(), result).map(formatChange);
-    process.stdout.write(output === 'json' ? `${JSON.stringify({ version: 1, node, changes }, undefined, 2)}\n` : changes.map((line) => `${line}\n`).join(''));
+    process.stdout.write(
+      output === 'json' ? `${JSON.stringify({ version: 1, node, changes }, undefined, 2)}\n` : changes.map((line) => `${line}\n`).join(''),
+    );
     if (changes.length === 0) process.stderr.write('raven: the kernel is as planned\n');
     return changes.length === 0;
   } finally {

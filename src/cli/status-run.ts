@@ -6,7 +6,8 @@ import { formatTable } from './table.ts';
 
 /** @returns whether all is well */
 export async function runStatus({ store: storeText, output }: { store: string; output: string }): Promise<boolean> {
-  if (output !== 'text' && output !== 'json') throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
+  if (output !== 'text' && output !== 'json')
+    throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
   const store = await openStore(storeText);
   try {
     const status = clusterStatus(await store.list('Gateway'), await store.list('TunnelEndpoint'));

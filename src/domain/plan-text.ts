@@ -10,7 +10,12 @@ import { formatFdb, formatLink, formatNeighbour, formatNexthop, formatRoute, for
 export function formatPlan(plan: NodePlan, connections: readonly string[]): string {
   const sections: [string, readonly string[]][] = [
     [`# role: ${plan.role}`, plan.findings.map(({ reason, message }) => `# ${reason}: ${message}`)],
-    ['# links', plan.links.map((link) => (link.type === 'tun' ? `# made by charon: ip link set ${formatLink(link)}` : `ip link add ${formatLink(link)}`))],
+    [
+      '# links',
+      plan.links.map((link) =>
+        link.type === 'tun' ? `# made by charon: ip link set ${formatLink(link)}` : `ip link add ${formatLink(link)}`,
+      ),
+    ],
     ['# sysctl', plan.sysctls.map(({ key, value }) => `sysctl -w ${key.replaceAll('/', '.')}=${value}`)],
     ['# forwarding database', plan.fdb.map((entry) => `bridge fdb append ${formatFdb(entry)}`)],
     ['# neighbours', plan.neighbours.map((entry) => `ip neigh replace ${formatNeighbour(entry)}`)],
@@ -18,7 +23,10 @@ export function formatPlan(plan: NodePlan, connections: readonly string[]): stri
     ['# routes', plan.routes.map((route) => `ip route replace ${formatRoute(route)}`)],
     ['# firewall', plan.nft === undefined ? [] : [`nft -f - <<END\n${formatNftScript(plan.nft)}\nEND`]],
     ['# rules', plan.rules.map((rule) => `ip${rule.family === 6 ? ' -6' : ''} rule add ${formatRule(rule)}`)],
-    ['# ways to other regions', plan.paths.map(({ gateway, peer, via }) => `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}`)],
+    [
+      '# ways to other regions',
+      plan.paths.map(({ gateway, peer, via }) => `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}`),
+    ],
     ['# swanctl.conf', connections],
   ];
   return sections

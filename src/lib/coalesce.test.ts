@@ -28,7 +28,10 @@ describe('a coalescer', () => {
   it('goes on after a failure and does nothing after stop', async () => {
     const errors: unknown[] = [];
     let runs = 0;
-    const coalescer = createCoalescer(() => Promise.reject(new Error(`run ${++runs}`)), (error) => errors.push(error));
+    const coalescer = createCoalescer(
+      () => Promise.reject(new Error(`run ${++runs}`)),
+      (error) => errors.push(error),
+    );
     await coalescer.request();
     await coalescer.request();
     await coalescer.stop();

@@ -7,7 +7,13 @@ export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error' | 'child'>;
 /** Logs to stderr; secrets are blanked whatever object carries them. */
 export function createLogger(program: string, level: LogLevel): Logger {
   return pino(
-    { name: program, level, redact: ['psk', '*.psk', 'secret', '*.secret'], timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    {
+      name: program,
+      level,
+      redact: ['psk', '*.psk', 'secret', '*.secret'],
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
     pino.destination({ dest: 2, sync: true }),
   );
 }

@@ -116,9 +116,7 @@ function format({ family, first, length }: Range): Cidr {
 
 function contains(outer: Range, inner: Range): boolean {
   return (
-    outer.family === inner.family &&
-    outer.length <= inner.length &&
-    clearHostBits(inner.first, inner.family, outer.length) === outer.first
+    outer.family === inner.family && outer.length <= inner.length && clearHostBits(inner.first, inner.family, outer.length) === outer.first
   );
 }
 

@@ -39,7 +39,12 @@ export interface LabList {
   readonly nodes: readonly LabNode[];
   readonly pods: readonly LabPod[];
   readonly routers: readonly { readonly name: string; readonly netns: string; readonly nat: string }[];
-  readonly services: readonly { readonly clusterIP: string; readonly port: number; readonly protocol: string; readonly nodePort: number | null }[];
+  readonly services: readonly {
+    readonly clusterIP: string;
+    readonly port: number;
+    readonly protocol: string;
+    readonly nodePort: number | null;
+  }[];
   readonly store: string;
 }
 
@@ -63,9 +68,14 @@ export interface Matrix {
 export function run(argv: readonly [string, ...string[]], stdin?: string): Promise<Result> {
   const [file, ...args] = argv;
   return new Promise((resolve) => {
-    const child = execFile(file, args, { timeout: COMMAND_TIMEOUT_MS, maxBuffer: 64 << 20 }, (error: ExecFileException | null, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
-    });
+    const child = execFile(
+      file,
+      args,
+      { timeout: COMMAND_TIMEOUT_MS, maxBuffer: 64 << 20 },
+      (error: ExecFileException | null, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
+      },
+    );
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(stdin);
   });
@@ -146,12 +156,41 @@ export class Lab {
   raven(...args: string[]): Promise<Result> {
     return raven(...args, '--name', this.name);
   }
+
+  /** What `raven plan --diff` would still change on a node; empty when the kernel is as planned. */
+  async drift(node: LabNode): Promise<string> {
+    const { store } = await this.list();
+    const { stdout, stderr, code } = await run([
+      'ip',
+      'netns',
+      'exec',
+      node.netns,
+      RAVEN,
+      'plan',
+      '--store',
+      `dir:${store}`,
+      '--node',
+      node.name,
+      '--diff',
+    ]);
+    if (code !== 0 && code !== 1) throw new Error(stderr);
+    return stdout;
+  }
+
+  settled(node: LabNode): Promise<true> {
+    return eventually(`${node.name} is as planned`, async () => (await this.drift(node)) === '' || undefined);
+  }
 }
 
 let serial = 0;
 
 /** Waits until `check` is content; a state, not a duration, is what is asserted. */
-export async function eventually<T>(what: string, check: () => Promise<T | undefined | false>, timeoutMs = 120_000, everyMs = 250): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  check: () => Promise<T | undefined | false>,
+  timeoutMs = 120_000,
+  everyMs = 250,
+): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   let last: unknown;
   while (Date.now() < deadline) {
@@ -164,4 +203,15 @@ export async function eventually<T>(what: string, check: () => Promise<T | undef
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
   throw new Error(`not within ${timeoutMs} ms: ${what}${last === undefined ? '' : ` (${String(last)})`}`);
+}
+
+/** RFC 3948 and RFC 4106 by hand, to check the program's own arithmetic: 20 + 8 + 8 + 8 + 16 bytes around, 2 of trailer, 4-byte blocks. */
+export function espMtuOf(underlay: number): number {
+  return Math.floor((underlay - 60) / 4) * 4 - 2;
+}
+
+/** The user-space device's own limit; the kernel's XFRM devices have none. */
+export async function tunLimit(lab: Lab, node: string): Promise<number> {
+  const { code, stdout } = await run(['ip', '-n', (await lab.node(node)).netns, '-j', 'link', 'show', 'rvn-ipsec']);
+  return code === 0 ? (JSON.parse(stdout) as { mtu: number }[])[0]!.mtu : Number.POSITIVE_INFINITY;
 }

@@ -31,34 +31,80 @@ afterAll(async () => {
 
 /** Things of other people, some of them close to ours. */
 async function addForeign(netns: string): Promise<void> {
-  await must(['ip', '-n', netns, '-batch', '-'], [
-    'link add rave0 type veth peer name rave1',
-    'link set rave0 up',
-    'link set rave1 up group 77',
-    'route add 172.30.0.0/16 dev rave0 table 9026 proto 99',
-    'route add 172.31.0.0/16 dev rave0',
-    'rule add pref 99 fwmark 0x4000/0x4000 lookup 9026',
-    'rule add pref 102 lookup 9026',
-    'nexthop add id 77 dev rave0',
-    'neigh add 172.30.0.9 lladdr 02:00:00:00:00:09 dev rave0 nud permanent',
-    'xfrm policy add src 172.30.1.0/24 dst 172.30.2.0/24 dir out priority 77 tmpl src 172.30.0.1 dst 172.30.0.2 proto esp mode tunnel',
-  ].join('\n'));
-  await must(['ip', 'netns', 'exec', netns, 'nft', '-f', '-'], 'table inet ravens { chain forward { type filter hook forward priority -150; meta mark set meta mark | 0x1; } ; }\ntable ip raven { set s { type ipv4_addr; } ; }\n');
+  await must(
+    ['ip', '-n', netns, '-batch', '-'],
+    [
+      'link add rave0 type veth peer name rave1',
+      'link set rave0 up',
+      'link set rave1 up group 77',
+      'route add 172.30.0.0/16 dev rave0 table 9026 proto 99',
+      'route add 172.31.0.0/16 dev rave0',
+      'rule add pref 99 fwmark 0x4000/0x4000 lookup 9026',
+      'rule add pref 102 lookup 9026',
+      'nexthop add id 77 dev rave0',
+      'neigh add 172.30.0.9 lladdr 02:00:00:00:00:09 dev rave0 nud permanent',
+      'xfrm policy add src 172.30.1.0/24 dst 172.30.2.0/24 dir out priority 77 tmpl src 172.30.0.1 dst 172.30.0.2 proto esp mode tunnel',
+    ].join('\n'),
+  );
+  await must(
+    ['ip', 'netns', 'exec', netns, 'nft', '-f', '-'],
+    'table inet ravens { chain forward { type filter hook forward priority -150; meta mark set meta mark | 0x1; } ; }\ntable ip raven { set s { type ipv4_addr; } ; }\n',
+  );
 }
 
-/** Everything that a host owner could look at. Counters and ages are left out by the tools themselves. */
+/** Everything that a host owner could look at. Counters and running timers left out. */
 async function snapshot(netns: string): Promise<string> {
   const commands: [string, ...string[]][] = [
-    ['ip', '-d', 'link'], ['ip', 'address'], ['ip', 'rule'], ['ip', '-6', 'rule'], ['ip', 'route', 'show', 'table', 'all'], ['ip', 'nexthop'],
-    ['ip', 'neigh', 'show', 'nud', 'permanent'], ['ip', 'xfrm', 'policy'], ['ip', 'xfrm', 'state'], ['nft', '-s', 'list', 'ruleset'], ['iptables-legacy-save'],
-    ['sh', '-c', 'for f in /proc/sys/net/ipv4/conf/*/{rp_filter,forwarding} /proc/sys/net/ipv4/ip_forward; do [ -e $f ] && echo $f $(cat $f); done'],
+    ['ip', '-d', 'link'],
+    ['ip', 'address'],
+    ['ip', 'rule'],
+    ['ip', '-6', 'rule'],
+    ['ip', 'route', 'show', 'table', 'all'],
+    ['ip', 'nexthop'],
+    ['ip', 'neigh', 'show', 'nud', 'permanent'],
+    ['ip', 'xfrm', 'policy'],
+    ['ip', 'xfrm', 'state'],
+    ['nft', '-s', 'list', 'ruleset'],
+    ['iptables-legacy-save'],
+    [
+      'sh',
+      '-c',
+      'for f in /proc/sys/net/ipv4/conf/*/{rp_filter,forwarding} /proc/sys/net/ipv4/ip_forward; do [ -e $f ] && echo $f $(cat $f); done',
+    ],
   ];
-  const texts = await Promise.all(commands.map(async (argv) => `## ${argv.join(' ')}\n${(await run(['ip', 'netns', 'exec', netns, ...argv])).stdout}`));
-  return texts.join('\n').split('\n').filter((line) => !line.startsWith('#') || line.startsWith('##')).join('\n').replaceAll(/\[\d+:\d+\]/g, '');
+  const texts = await Promise.all(
+    commands.map(async (argv) => `## ${argv.join(' ')}\n${(await run(['ip', 'netns', 'exec', netns, ...argv])).stdout}`),
+  );
+  return texts
+    .join('\n')
+    .split('\n')
+    .filter((line) => !line.startsWith('#') || line.startsWith('##'))
+    .join('\n')
+    .replaceAll(/\[\d+:\d+\]|\w+_timer\s+[\d.]+/g, '');
 }
 
 function startAgent(node: string, netns: string): ChildProcess {
-  const child = spawn('ip', ['netns', 'exec', netns, RAVEN, 'agent', '--store', `dir:${list.store}`, '--node', node, '--psk-file', join(folder, 'psk'), '--state-dir', join(folder, node, 'state'), '--run-dir', join(folder, node, 'run')], { stdio: 'ignore' });
+  const child = spawn(
+    'ip',
+    [
+      'netns',
+      'exec',
+      netns,
+      RAVEN,
+      'agent',
+      '--store',
+      `dir:${list.store}`,
+      '--node',
+      node,
+      '--psk-file',
+      join(folder, 'psk'),
+      '--state-dir',
+      join(folder, node, 'state'),
+      '--run-dir',
+      join(folder, node, 'run'),
+    ],
+    { stdio: 'ignore' },
+  );
   running.push(child);
   return child;
 }
@@ -75,7 +121,11 @@ async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
 
 /** The part of a snapshot that is not Raven's. */
 function foreignOf(text: string): string[] {
-  return text.split('\n').filter((line) => /rave0|rave1|9026|172\.3[01]|ravens|MASQ|KUBE|eth0|cni0/.test(line) && !/raven0|rvn-|9027|9028|vxlan id 200/.test(line));
+  return text
+    .split('\n')
+    .filter(
+      (line) => /rave0|rave1|9026|172\.3[01]|ravens|MASQ|KUBE|eth0|cni0/.test(line) && !/raven0|rvn-|9027|9028|vxlan id 200/.test(line),
+    );
 }
 
 describe('the rest of the host', () => {
@@ -108,7 +158,8 @@ describe('the rest of the host', () => {
 });
 
 describe('bad input', () => {
-  const agent = (...options: string[]) => raven('agent', '--node', 'x', '--store', `dir:${list.store}`, '--run-dir', join(folder, 'x'), ...options);
+  const agent = (...options: string[]) =>
+    raven('agent', '--node', 'x', '--store', `dir:${list.store}`, '--run-dir', join(folder, 'x'), ...options);
 
   it.each([
     ['no secret', []],
@@ -121,7 +172,11 @@ describe('bad input', () => {
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
-  it.each([['empty', ''], ['short', 'hunter2'], ['monotonous', 'a'.repeat(40)]])('a secret that is %s is refused', async (_, secret) => {
+  it.each([
+    ['empty', ''],
+    ['short', 'hunter2'],
+    ['monotonous', 'a'.repeat(40)],
+  ])('a secret that is %s is refused', async (_, secret) => {
     const file = join(folder, 'bad-psk');
     await writeFile(file, secret, { mode: 0o600 });
     const { code, stderr } = await agent('--psk-file', file);
@@ -131,7 +186,12 @@ describe('bad input', () => {
   });
 
   it('an unknown store, flag or command ends with exit code 2', async () => {
-    for (const args of [['get', 'gateways', '--store', 'etcd:x'], ['get', 'gateways', '--store', 'dir:/nonexistent'], ['status', '--colour'], ['fly']]) {
+    for (const args of [
+      ['get', 'gateways', '--store', 'etcd:x'],
+      ['get', 'gateways', '--store', 'dir:/nonexistent'],
+      ['status', '--colour'],
+      ['fly'],
+    ]) {
       const { code, stderr } = await raven(...args);
       expect([args.join(' '), code]).toEqual([args.join(' '), 2]);
       expect(stderr).not.toMatch(/\n\s+at /);
@@ -140,7 +200,10 @@ describe('bad input', () => {
 
   it('a broken topology is named with file, line and field path, and nothing is built', async () => {
     const file = join(folder, 'broken.yaml');
-    await writeFile(file, 'name: broken\nregions:\n  - name: a\n    lan: 10.0.0.0/24\n    nodes:\n      - name: a1\n        gatway: true\n');
+    await writeFile(
+      file,
+      'name: broken\nregions:\n  - name: a\n    lan: 10.0.0.0/24\n    nodes:\n      - name: a1\n        gatway: true\n',
+    );
     const { code, stderr } = await raven('lab', 'up', file);
     expect(code).toBe(2);
     expect(stderr).toMatch(/broken\.yaml:\d+: regions\[0\]\.nodes\[0\]/);

@@ -28,14 +28,7 @@ afterAll(() => lab?.down());
 const podCidrOf = (name: string): string => nodes.find((node) => node.name === name)!.podCIDR;
 const netnsOf = (name: string): string => nodes.find((node) => node.name === name)!.netns;
 
-/** What `raven plan --diff` would still change on a node; empty when the kernel is as planned. */
-async function drift(node: string): Promise<string> {
-  const { stdout, stderr, code } = await run(['ip', 'netns', 'exec', netnsOf(node), RAVEN, 'plan', '--store', `dir:${store}`, '--node', node, '--diff']);
-  if (code !== 0 && code !== 1) throw new Error(stderr);
-  return stdout;
-}
-
-const settled = (node: string): Promise<true> => eventually(`${node} is as planned`, async () => (await drift(node)) === '' || undefined);
+const settled = (name: string): Promise<true> => lab.settled(nodes.find((node) => node.name === name)!);
 
 describe('rig', () => {
   it('carries ICMP, TCP and UDP between all pods with their own source, though every node masquerades and b1 and c1 share an address (R1, R6)', async () => {
@@ -61,17 +54,22 @@ describe('rig', () => {
 
   it('is not misled by a rule that accepts established packets first of all in mangle (R2)', async () => {
     const rule = ['PREROUTING', '-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED', '-j', 'ACCEPT'];
-    const inEvery = (...argv: [string, ...string[]]) => Promise.all(['a1', 'a2', 'b1', 'b2'].map((node) => run(['ip', 'netns', 'exec', netnsOf(node), ...argv])));
+    const inEvery = (...argv: [string, ...string[]]) =>
+      Promise.all(['a1', 'a2', 'b1', 'b2'].map((node) => run(['ip', 'netns', 'exec', netnsOf(node), ...argv])));
     await inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule);
     const reinsert = setInterval(() => {
-      void inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule).then(() => inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule));
+      void inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule).then(() =>
+        inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule),
+      );
     }, 1000);
     try {
       await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10485760');
       await lab.expectMatrix('--from', 'pod-b2', '--to', 'pod-a2', '--bytes', '10485760');
     } finally {
       clearInterval(reinsert);
-      await eventually('the rules are gone', async () => (await inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule)).every(({ code }) => code !== 0));
+      await eventually('the rules are gone', async () =>
+        (await inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule)).every(({ code }) => code !== 0),
+      );
     }
   });
 
@@ -102,7 +100,11 @@ describe('rig', () => {
   });
 
   it('floods nothing: a third node sees no frame of others on the inner VXLAN (R33)', async () => {
-    const capture = spawn('ip', ['netns', 'exec', netnsOf('b3'), 'tcpdump', '-i', 'eth0', '-nn', '-l', '--immediate-mode', 'udp', 'port', '4472'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const capture = spawn(
+      'ip',
+      ['netns', 'exec', netnsOf('b3'), 'tcpdump', '-i', 'eth0', '-nn', '-l', '--immediate-mode', 'udp', 'port', '4472'],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     let seen = '';
     capture.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
     await new Promise((resolve) => capture.stderr.once('data', resolve));
@@ -117,7 +119,10 @@ describe('rig', () => {
     await Promise.all(['a1', 'b1', 'b2'].map(settled));
     const watched = ['b1', 'b2'];
     const monitors = watched.flatMap((node) =>
-      [['ip', 'monitor', 'link', 'address', 'route', 'rule', 'nexthop'], ['nft', 'monitor']].map((argv) => {
+      [
+        ['ip', 'monitor', 'link', 'address', 'route', 'rule', 'nexthop'],
+        ['nft', 'monitor'],
+      ].map((argv) => {
         const child = spawn('ip', ['netns', 'exec', netnsOf(node), ...argv], { stdio: ['ignore', 'pipe', 'ignore'] });
         const output: string[] = [];
         child.stdout.on('data', (chunk: Buffer) => output.push(`${node}: ${chunk.toString()}`));
@@ -131,13 +136,24 @@ describe('rig', () => {
       watched.map(async (node, at) => {
         for (let i = 1; i <= 100; i++) {
           process.kill(agentOf(node).pid, 'SIGHUP');
-          await eventually('a resync', async () => (await logOf(node)).slice(before[at]!.length).split('"resync"').length > i, undefined, 20);
+          await eventually(
+            'a resync',
+            async () => (await logOf(node)).slice(before[at]!.length).split('"resync"').length > i,
+            undefined,
+            20,
+          );
         }
       }),
     );
     const after = await Promise.all(watched.map(logOf));
     for (const { child } of monitors) child.kill('SIGTERM');
-    const added = after.map((text, i) => text.slice(before[i]!.length).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { msg: string }));
+    const added = after.map((text, i) =>
+      text
+        .slice(before[i]!.length)
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as { msg: string }),
+    );
     for (const lines of added) {
       expect(lines.filter(({ msg }) => msg === 'resync').length).toBe(100);
       expect(lines.filter(({ msg }) => msg !== 'resync')).toEqual([]);
@@ -172,7 +188,15 @@ describe('rig', () => {
 
   it('leaves rp_filter of everything else as it was: strict (R29)', async () => {
     for (const { netns } of nodes) {
-      const values = await must(['ip', 'netns', 'exec', netns, 'sh', '-c', 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo "$f $(cat $f)"; done']);
+      const values = await must([
+        'ip',
+        'netns',
+        'exec',
+        netns,
+        'sh',
+        '-c',
+        'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo "$f $(cat $f)"; done',
+      ]);
       for (const line of values.trim().split('\n')) expect(line).toMatch(/conf\/(raven0|rvn-[^/]+)\/rp_filter 2$|rp_filter 1$/);
     }
   });
@@ -180,13 +204,18 @@ describe('rig', () => {
   it('names overlapping pod CIDRs on both Gateways, does not route them, and routes the rest (R36)', async () => {
     const file = join(store, 'nodes.yaml');
     const original = await readFile(file, 'utf8');
-    const cidrOf = (name: string) => parseAllDocuments(original).map((doc) => doc.toJS() as NodeManifest).find(({ metadata }) => metadata.name === name)!.spec.podCIDR;
+    const cidrOf = (name: string) =>
+      parseAllDocuments(original)
+        .map((doc) => doc.toJS() as NodeManifest)
+        .find(({ metadata }) => metadata.name === name)!.spec.podCIDR;
     const [cidrOfA2, cidrOfC2] = [cidrOf('a2'), cidrOf('c2')];
     try {
       await writeFile(file, original.replaceAll(cidrOfC2, cidrOfA2));
       await eventually('both Gateways name the overlap', async () => {
         const { stdout } = await raven('get', 'gateways', '--store', `dir:${store}`, '-o', 'json');
-        const items = (JSON.parse(stdout) as { items: { metadata: { name: string }; status?: { conditions?: { status: string; message: string }[] } }[] }).items;
+        const items = (
+          JSON.parse(stdout) as { items: { metadata: { name: string }; status?: { conditions?: { status: string; message: string }[] } }[] }
+        ).items;
         const named = items.filter(({ status }) => status?.conditions?.some((c) => c.status === 'False' && c.message.includes(cidrOfA2)));
         return named.map(({ metadata }) => metadata.name).join() === 'a,c';
       });
@@ -203,12 +232,21 @@ describe('rig', () => {
 
   it('harms nobody with a Gateway of unknown nodes, without endpoints, or half written (R35)', async () => {
     const odd = join(store, 'odd.yaml');
-    const gateway = (name: string, spec: string) => `apiVersion: raven.openyurt.io/v1beta1\nkind: Gateway\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
+    const gateway = (name: string, spec: string) =>
+      `apiVersion: raven.openyurt.io/v1beta1\nkind: Gateway\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
     try {
-      await writeFile(odd, `${gateway('ghost', '{tunnelConfig: {Replicas: 1}, endpoints: [{nodeName: nobody, type: tunnel}]}')}---\n${gateway('empty', '{}')}---\nkind: [`);
-      await eventually('the broken file is named', async () => (await raven('get', 'gateways', '--store', `dir:${store}`)).stderr.includes('odd.yaml'));
+      await writeFile(
+        odd,
+        `${gateway('ghost', '{tunnelConfig: {Replicas: 1}, endpoints: [{nodeName: nobody, type: tunnel}]}')}---\n${gateway('empty', '{}')}---\nkind: [`,
+      );
+      await eventually('the broken file is named', async () =>
+        (await raven('get', 'gateways', '--store', `dir:${store}`)).stderr.includes('odd.yaml'),
+      );
       await lab.expectMatrix();
-      await writeFile(odd, `${gateway('ghost', '{tunnelConfig: {Replicas: 1}, endpoints: [{nodeName: nobody, type: tunnel}]}')}---\n${gateway('empty', '{}')}`);
+      await writeFile(
+        odd,
+        `${gateway('ghost', '{tunnelConfig: {Replicas: 1}, endpoints: [{nodeName: nobody, type: tunnel}]}')}---\n${gateway('empty', '{}')}`,
+      );
       await eventually('a condition names the unknown node', async () => {
         const { stdout } = await raven('get', 'gateways', 'ghost', '--store', `dir:${store}`, '-o', 'json');
         return stdout.includes('nobody') && stdout.includes('"conditions"');
@@ -222,7 +260,10 @@ describe('rig', () => {
   it('lets another node take over when a gateway loses power, and takes it back without a bounce (R26)', async () => {
     expect((await lab.raven('lab', 'kill', 'b1')).code).toBe(0);
     await eventually('b3 is the gateway', async () => (await lab.node('b3')).role === 'gateway');
-    await eventually('traffic flows again', async () => (await lab.matrix('--from', 'b', '--to', 'a')).ok && (await lab.matrix('--from', 'c', '--to', 'b')).ok);
+    await eventually(
+      'traffic flows again',
+      async () => (await lab.matrix('--from', 'b', '--to', 'a')).ok && (await lab.matrix('--from', 'c', '--to', 'b')).ok,
+    );
     await Promise.all(['a1', 'b2', 'b3', 'c1'].map(settled));
     expect((await lab.raven('lab', 'start', 'b1')).code).toBe(0);
     nodes = (await lab.list()).nodes;
@@ -236,7 +277,9 @@ describe('rig', () => {
     const file = join(store, 'nodes.yaml');
     const original = await readFile(file, 'utf8');
     const documents = parseAllDocuments(original);
-    documents.find((doc) => doc.getIn(['metadata', 'name']) === 'b2')!.setIn(['metadata', 'labels', 'raven.openyurt.io/gateway'], 'nowhere');
+    documents
+      .find((doc) => doc.getIn(['metadata', 'name']) === 'b2')!
+      .setIn(['metadata', 'labels', 'raven.openyurt.io/gateway'], 'nowhere');
     try {
       await writeFile(file, documents.map(String).join(''));
       await eventually('b2 carries nothing', async () => (await run(['ip', '-n', netnsOf('b2'), 'link', 'show', 'raven0'])).code !== 0);

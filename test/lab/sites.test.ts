@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, Lab, must, raven, run } from './harness.ts';
+import { espMtuOf, eventually, Lab, must, raven, run, tunLimit } from './harness.ts';
+import { MTUS } from './topologies.ts';
 
 /** Sites as they are: odd ports, small MTUs, two regions on one LAN. Each test has a lab of its own. */
 
@@ -49,32 +50,6 @@ regions:
       - {name: b1, gateway: true, port: 4600}
 `;
 
-const MTUS = `
-name: mtus
-masquerade: [nft]
-internet: {mtu: 1500, dropIcmp: true}
-regions:
-  - name: a
-    lan: 203.0.113.0/24
-    nodes:
-      - {name: a1, ip: 203.0.113.1, gateway: true, publicIp: 203.0.113.1}
-      - {name: a2, ip: 203.0.113.2}
-  - name: b
-    lan: 192.168.1.0/24
-    mtu: 1400
-    router: {nat: cone, publicIp: 198.51.100.2, dropIcmp: true, mtu: 1400}
-    nodes:
-      - {name: b1, gateway: true}
-      - {name: b2}
-  - name: c
-    lan: 192.168.2.0/24
-    mtu: 1300
-    router: {nat: symmetric, publicIp: 198.51.100.3, dropIcmp: true, mtu: 1300}
-    nodes:
-      - {name: c1, gateway: true}
-      - {name: c2}
-`;
-
 const ONE_LAN = `
 name: onelan
 masquerade: [nft]
@@ -106,13 +81,25 @@ describe('sites', () => {
 
   it('fits every underlay although ICMP is dropped on the way, also relayed, and says "too big" itself (R10)', async () => {
     await withLab(MTUS, async (mtus) => {
-      for (const [from, to] of [['b2', 'a2'], ['a2', 'b2'], ['b2', 'c2'], ['c2', 'b2'], ['c2', 'a2'], ['a2', 'c2']] as const) {
+      for (const [from, to] of [
+        ['b2', 'a2'],
+        ['a2', 'b2'],
+        ['b2', 'c2'],
+        ['c2', 'b2'],
+        ['c2', 'a2'],
+        ['a2', 'c2'],
+      ] as const) {
         await mtus.expectMatrix('--from', `pod-${from}`, '--to', `pod-${to}`, '--bytes', '10485760');
       }
-      for (const [from, to, underlay] of [['b2', 'a2', 1400], ['c2', 'a2', 1300], ['b2', 'c2', 1300]] as const) {
+      for (const [from, to, underlay] of [
+        ['b2', 'a2', 1400],
+        ['c2', 'a2', 1300],
+        ['b2', 'c2', 1300],
+      ] as const) {
         const source = await mtus.podOn(from);
         const target = (await mtus.podOn(to)).ips[0]!.split('/')[0]!;
-        const ping = (size: number) => run(['ip', 'netns', 'exec', source.netns, 'ping', '-n', '-c', '2', '-W', '3', '-M', 'do', '-s', String(size - 28), target]);
+        const ping = (size: number) =>
+          run(['ip', 'netns', 'exec', source.netns, 'ping', '-n', '-c', '2', '-W', '3', '-M', 'do', '-s', String(size - 28), target]);
         const limit = Math.min(espMtuOf(underlay), await tunLimit(mtus, 'a1'));
         // The first packets teach the path MTU; the answers come from our nodes, since the routers drop ICMP.
         await ping(underlay);
@@ -141,20 +128,15 @@ describe('sites', () => {
   });
 
   it('names a wrong public address in a condition (R7)', async () => {
-    await withLab(PORTS.replace('publicIp: 203.0.113.1, publicPort: 4500', 'publicIp: 203.0.113.1, publicPort: 4501').replace('name: ports', 'name: wrong'), async () => undefined).then(
+    await withLab(
+      PORTS.replace('publicIp: 203.0.113.1, publicPort: 4500', 'publicIp: 203.0.113.1, publicPort: 4501').replace(
+        'name: ports',
+        'name: wrong',
+      ),
+      async () => undefined,
+    ).then(
       () => expect.unreachable('a lab whose tunnels cannot come up must not be reported as up'),
       (error: Error) => expect(error.message).toMatch(/203\.0\.113\.1:4501/),
     );
   });
 });
-
-/** RFC 3948 and RFC 4106 by hand, to check the program's own arithmetic: 20 + 8 + 8 + 8 + 16 bytes around, 2 of trailer, 4-byte blocks. */
-function espMtuOf(underlay: number): number {
-  return Math.floor((underlay - 60) / 4) * 4 - 2;
-}
-
-/** The user-space device's own limit; the kernel's XFRM devices have none. */
-async function tunLimit(mtus: Lab, node: string): Promise<number> {
-  const { code, stdout } = await run(['ip', '-n', (await mtus.node(node)).netns, '-j', 'link', 'show', 'rvn-ipsec']);
-  return code === 0 ? (JSON.parse(stdout) as { mtu: number }[])[0]!.mtu : Number.POSITIVE_INFINITY;
-}

@@ -42,7 +42,12 @@ export const hostExec: Exec = ([file, ...args], { stdin, timeoutMs = DEFAULT_TIM
       { timeout: timeoutMs, maxBuffer: 64 << 20, env: { ...process.env, LC_ALL: 'C' }, ...(signal && { signal }) },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
-        else reject(new CommandError([file, ...args], typeof error.code === 'number' ? error.code : undefined, stderr || error.message, { cause: error }));
+        else
+          reject(
+            new CommandError([file, ...args], typeof error.code === 'number' ? error.code : undefined, stderr || error.message, {
+              cause: error,
+            }),
+          );
       },
     );
     // The program may end without reading: its exit code tells more than our EPIPE.

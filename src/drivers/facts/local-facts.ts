@@ -9,7 +9,9 @@ const ipAddrJson = z.array(
   z.looseObject({
     ifname: z.string().default(''),
     mtu: z.int().default(0),
-    addr_info: z.array(z.looseObject({ family: z.string().optional(), local: z.string().optional(), prefixlen: z.int().optional() })).default([]),
+    addr_info: z
+      .array(z.looseObject({ family: z.string().optional(), local: z.string().optional(), prefixlen: z.int().optional() }))
+      .default([]),
   }),
 );
 
@@ -34,7 +36,9 @@ export async function observeFacts(exec: Exec, { nodeIp, subnets }: FactsQuery):
   }));
   const foreign = devices.filter(({ name }) => name !== VXLAN_DEVICE && !name.startsWith(TUNNEL_DEVICE_PREFIX));
   const underlay = foreign.find(({ addresses }) => addresses.some(({ ip }) => ip === nodeIp));
-  const hostSource = foreign.flatMap(({ addresses }) => addresses).find(({ ip }) => subnets.some((subnet) => cidrContainsIp(subnet, ip)))?.ip;
+  const hostSource = foreign
+    .flatMap(({ addresses }) => addresses)
+    .find(({ ip }) => subnets.some((subnet) => cidrContainsIp(subnet, ip)))?.ip;
   return {
     underlay: underlay && { dev: underlay.name, mtuBytes: underlay.mtuBytes, prefixes: underlay.addresses.map(({ prefix }) => prefix) },
     hostSource,

@@ -1,0 +1,127 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { espMtuOf, eventually, Lab, must, raven, run } from '../lab/harness.ts';
+import { MTUS } from '../lab/topologies.ts';
+import { createTap } from './tap.ts';
+
+/** The rig under a distribution kernel: ESP and XFRM interfaces instead of the user-space data path. */
+
+const tap = createTap((line) => process.stdout.write(line));
+/** Software emulation is some ten times slower. */
+const PATIENCE = ['--timeout', '300'];
+
+async function assertKernelDataPath(lab: Lab): Promise<void> {
+  const { store } = await lab.list();
+  const { stdout } = await raven('status', '--store', `dir:${store}`, '-o', 'json');
+  const { gateways } = JSON.parse(stdout) as { gateways: { name: string; dataPath?: string }[] };
+  for (const { name, dataPath } of gateways) if (dataPath !== 'kernel') throw new Error(`region ${name} uses the ${dataPath} data path`);
+}
+
+async function withLab(topology: string, work: (lab: Lab) => Promise<void>): Promise<void> {
+  const lab = await Lab.up(topology, ...PATIENCE);
+  try {
+    await work(lab);
+  } finally {
+    await lab.down();
+  }
+}
+
+await withLab('rig', async (lab) => {
+  const { nodes } = await lab.list();
+  const node = (name: string) => {
+    const found = nodes.find((each) => each.name === name);
+    if (found === undefined) throw new Error(`no node ${name}`);
+    return found;
+  };
+  await tap.test('uses kernel ESP and XFRM interfaces on every gateway', () => assertKernelDataPath(lab));
+  await tap.test('carries ICMP, TCP and UDP between all pods with their own source (R1, R6)', async () => void (await lab.expectMatrix()));
+  await tap.test('is not misled by a rule that accepts established packets first of all in mangle (R2)', async () => {
+    const rule = ['PREROUTING', '-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED', '-j', 'ACCEPT'];
+    const inEach = (verb: string) =>
+      Promise.all(
+        ['a1', 'a2', 'b1', 'b2'].map((name) =>
+          must(['ip', 'netns', 'exec', node(name).netns, 'iptables-nft', '-w', '-t', 'mangle', verb, ...rule]),
+        ),
+      );
+    await inEach('-I');
+    try {
+      await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10485760');
+    } finally {
+      await inEach('-D');
+    }
+  });
+  await tap.test('writes nothing in resyncs without change (R25)', async () => {
+    const b1 = node('b1');
+    const log = b1.processes.find(({ program }) => program === 'agent')?.log ?? '';
+    await lab.settled(b1);
+    const before = (await must(['cat', log])).split('\n').length - 1;
+    const pid = b1.processes.find(({ program }) => program === 'agent')?.pid ?? 0;
+    for (let i = 1; i <= 10; i++) {
+      process.kill(pid, 'SIGHUP');
+      await eventually(
+        'a resync',
+        async () =>
+          (await must(['cat', log]))
+            .split('\n')
+            .slice(before)
+            .filter((line) => line.includes('"resync"')).length >= i,
+      );
+    }
+    const other = (await must(['cat', log]))
+      .split('\n')
+      .slice(before)
+      .filter((line) => line !== '' && !line.includes('"resync"'));
+    if (other.length > 0) throw new Error(`the agent did more than look:\n${other.join('\n')}`);
+  });
+  await tap.test('repairs a route, a next hop, a tunnel device and an SA that were deleted by hand (R25)', async () => {
+    const b1 = node('b1');
+    const damage: [string, ...string[]][] = [
+      ['ip', 'route', 'del', node('a2').podCIDR, 'table', '9027'],
+      ['ip', 'nexthop', 'flush', 'proto', '82'],
+      ['ip', 'link', 'del', 'rvn-a1'],
+      ['ip', 'xfrm', 'state', 'flush'],
+      ['ip', 'xfrm', 'policy', 'flush'],
+    ];
+    for (const argv of damage) {
+      await must(['ip', 'netns', 'exec', b1.netns, ...argv]);
+      await lab.settled(b1);
+      await eventually(`traffic after ${argv.join(' ')}`, async () => (await lab.matrix('--from', 'pod-b2', '--to', 'pod-a2')).ok);
+    }
+  });
+});
+
+const folder = await mkdtemp(join(tmpdir(), 'raven-kernel-'));
+await writeFile(join(folder, 'mtus.yaml'), MTUS);
+await withLab(join(folder, 'mtus.yaml'), async (lab) => {
+  await tap.test('fits every underlay although ICMP is dropped on the way, also relayed (R10)', async () => {
+    for (const [from, to] of [
+      ['b2', 'a2'],
+      ['c2', 'a2'],
+      ['b2', 'c2'],
+    ] as const) {
+      await lab.expectMatrix('--from', `pod-${from}`, '--to', `pod-${to}`, '--bytes', '10485760');
+    }
+  });
+  await tap.test('passes packets of exactly the tunnel MTU and says "too big" to one byte more (R10)', async () => {
+    for (const [from, to, underlay] of [
+      ['b2', 'a2', 1400],
+      ['b2', 'c2', 1300],
+    ] as const) {
+      const source = await lab.podOn(from);
+      const target = (await lab.podOn(to)).ips[0] ?? '';
+      const ping = (bytes: number) =>
+        run(['ip', 'netns', 'exec', source.netns, 'ping', '-n', '-c', '3', '-W', '5', '-M', 'do', '-s', String(bytes - 28), target]);
+      await ping(underlay);
+      await ping(underlay);
+      const limit = espMtuOf(underlay);
+      const fits = await ping(limit);
+      if (fits.code !== 0) throw new Error(`${from} → ${to}: ${limit} bytes do not pass\n${fits.stdout}${fits.stderr}`);
+      const over = await ping(limit + 1);
+      if (!/Frag needed|message too long/.test(over.stdout + over.stderr))
+        throw new Error(`${from} → ${to}: ${limit + 1} bytes: nobody said that it is too big\n${over.stdout}`);
+    }
+  });
+});
+await rm(folder, { recursive: true, force: true });
+process.exitCode = tap.end();

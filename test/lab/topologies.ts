@@ -1,0 +1,26 @@
+/** Three underlays of different MTU, and every router silent about it (R10). */
+export const MTUS = `
+name: mtus
+masquerade: [nft]
+internet: {mtu: 1500, dropIcmp: true}
+regions:
+  - name: a
+    lan: 203.0.113.0/24
+    nodes:
+      - {name: a1, ip: 203.0.113.1, gateway: true, publicIp: 203.0.113.1}
+      - {name: a2, ip: 203.0.113.2}
+  - name: b
+    lan: 192.168.1.0/24
+    mtu: 1400
+    router: {nat: cone, publicIp: 198.51.100.2, dropIcmp: true, mtu: 1400}
+    nodes:
+      - {name: b1, gateway: true}
+      - {name: b2}
+  - name: c
+    lan: 192.168.2.0/24
+    mtu: 1300
+    router: {nat: symmetric, publicIp: 198.51.100.3, dropIcmp: true, mtu: 1300}
+    nodes:
+      - {name: c1, gateway: true}
+      - {name: c2}
+`;
