@@ -59,8 +59,8 @@ export async function runAgent(input: unknown): Promise<void> {
   store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
   log.info({ node, store: storeText, dataPath, reason }, 'started');
   agent.start();
-  process.on('SIGHUP', agent.resync);
-  const monitor = watchKernel({}, agent.touched);
+  process.on('SIGHUP', () => agent.resync());
+  const monitor = watchKernel({}, () => agent.touched());
   await stopSignal();
   log.info('stopping; everything stays in place');
   await monitor.close();

@@ -56,4 +56,3 @@ export const tunnelEndpointSchema = z.looseObject({
   status: z.looseObject({ links: z.array(link).default([]), conditions: z.array(condition).default([]) }).optional(),
 });
 export type TunnelEndpoint = z.infer<typeof tunnelEndpointSchema>;
-export type TunnelEndpointSpec = z.infer<typeof spec>;

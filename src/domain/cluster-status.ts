@@ -1,7 +1,7 @@
 import type { Gateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import type { TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 
 /** What `raven status -o json` prints. */
 export interface ClusterStatus {

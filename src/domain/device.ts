@@ -1,5 +1,5 @@
 import { TUNNEL_DEVICE_PREFIX } from '../api/names.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { fnv1a } from '../lib/hash.ts';
 
 /** IFNAMSIZ is 16 with the final zero (`netdevice(7)`). */

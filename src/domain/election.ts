@@ -1,5 +1,5 @@
 import type { Endpoint, Gateway } from '../api/gateway.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 
 export const ENDPOINT_TYPES = ['tunnel', 'proxy'] as const;
 export type EndpointType = (typeof ENDPOINT_TYPES)[number];

@@ -1,7 +1,7 @@
 import { type Gateway, validateGateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { GATEWAY_LABEL } from '../api/names.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { candidatesOf, type Election, ENDPOINT_TYPES, type EndpointType, SWITCH_KEYS, type Switches, wantedReplicas } from './election.ts';
 import type { Finding } from './node-plan.ts';

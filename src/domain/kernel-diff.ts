@@ -1,5 +1,5 @@
 import { ANCHOR_ADDRESS, ROUTE_PROTOCOL } from '../api/names.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import {
   type KernelPlan,
   type KernelState,

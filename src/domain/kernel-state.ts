@@ -1,4 +1,4 @@
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { formatNftState, type NftState, nftStateOf } from './nft-text.ts';
 import {
   type FdbEntry,

@@ -1,4 +1,4 @@
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { fnv1a } from '../lib/hash.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { NftChain, NftSet, NftTable } from './node-plan.ts';

@@ -1,4 +1,4 @@
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { type Cidr, compareCidrs, mergeCidrs, networkAddress, prefixLength, subtractCidrs } from '../net/cidr.ts';
 import { familyOf, ipValue } from '../net/ip.ts';
 

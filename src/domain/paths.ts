@@ -1,5 +1,5 @@
 import type { Ip } from '../net/ip.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
 /** How a gateway node reaches one other region. */

@@ -9,7 +9,7 @@ import {
   VXLAN_ID,
   VXLAN_PORT,
 } from '../api/names.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { type Cidr, cidrsOverlap, compareCidrs, hostCidr, subtractCidrs } from '../net/cidr.ts';
 import { familyOf, type Ip } from '../net/ip.ts';
 import { nodeMac } from '../net/mac.ts';

@@ -1,6 +1,6 @@
 import { type Endpoint, extraCidrTexts, type Gateway, type NodeInfo } from '../api/gateway.ts';
 import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
 import type { AddressIndex } from './address-index.ts';
 import { type NodeFacts, uncarriable } from './node-facts.ts';

@@ -1,7 +1,7 @@
 import type { Endpoint, Gateway } from '../api/gateway.ts';
 import { DEFAULT_TUNNEL_PORT } from '../api/names.ts';
 import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
 import { isGlobalIp, type Ip, parseIp } from '../net/ip.ts';
 import { usableSubnets } from './overlap.ts';

@@ -1,6 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { CommandError, type Exec } from '../drivers/exec/exec.ts';
 
 /** Where ip-netns(8) keeps names, and per-namespace copies of /etc files. */

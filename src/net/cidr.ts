@@ -1,4 +1,4 @@
-import { compareText } from '../lib/diff.ts';
+import { compareText } from '../lib/compare.ts';
 import { type Family, formatIp, type Ip, ipValue, parseIp } from './ip.ts';
 
 declare const brand: unique symbol;

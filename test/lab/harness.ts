@@ -192,17 +192,17 @@ export async function eventually<T>(
   everyMs = 250,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
-  let last: unknown;
+  let last = '';
   while (Date.now() < deadline) {
     try {
       const result = await check();
       if (result !== undefined && result !== false) return result;
     } catch (error) {
-      last = error;
+      last = ` (${error instanceof Error ? error.message : String(error)})`;
     }
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
-  throw new Error(`not within ${timeoutMs} ms: ${what}${last === undefined ? '' : ` (${String(last)})`}`);
+  throw new Error(`not within ${timeoutMs} ms: ${what}${last}`);
 }
 
 /** RFC 3948 and RFC 4106 by hand, to check the program's own arithmetic: 20 + 8 + 8 + 8 + 16 bytes around, 2 of trailer, 4-byte blocks. */

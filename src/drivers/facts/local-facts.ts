@@ -10,7 +10,14 @@ const ipAddrJson = z.array(
     ifname: z.string().default(''),
     mtu: z.int().default(0),
     addr_info: z
-      .array(z.looseObject({ family: z.string().optional(), local: z.string().optional(), prefixlen: z.int().optional() }))
+      .array(
+        z.looseObject({
+          family: z.string().optional(),
+          local: z.string().optional(),
+          prefixlen: z.int().optional(),
+          scope: z.string().optional(),
+        }),
+      )
       .default([]),
   }),
 );
@@ -28,10 +35,11 @@ export async function observeFacts(exec: Exec, { nodeIp, subnets }: FactsQuery):
   const devices = parsed.map(({ ifname, mtu, addr_info }) => ({
     name: ifname,
     mtuBytes: mtu,
-    addresses: addr_info.flatMap(({ local = '', prefixlen = 0 }) => {
+    addresses: addr_info.flatMap(({ local = '', prefixlen = 0, scope }) => {
       const ip = parseIp(local);
       const prefix = parseCidr(`${local}/${prefixlen}`);
-      return ip === undefined || prefix === undefined ? [] : [{ ip, prefix }];
+      // Narrower scopes stand for nobody on the network; some of them are our own stand-ins (drivers/ipsec/user-device.ts).
+      return ip === undefined || prefix === undefined || scope !== 'global' ? [] : [{ ip, prefix }];
     }),
   }));
   const foreign = devices.filter(({ name }) => name !== VXLAN_DEVICE && !name.startsWith(TUNNEL_DEVICE_PREFIX));

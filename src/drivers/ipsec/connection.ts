@@ -1,5 +1,5 @@
 import type { Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import { fnv1a } from '../../lib/hash.ts';
 import type { Ip } from '../../net/ip.ts';
 import type { ViciMessage, ViciValue } from '../../net/vici.ts';

@@ -1,6 +1,6 @@
 import type { DataPath, Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
 
 /** What drivers of one memory network share. A tunnel is up when both ends plan it, one of them calls, the secrets are equal and nothing blocks it. */

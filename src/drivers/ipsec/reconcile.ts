@@ -1,4 +1,4 @@
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import type { ViciMessage } from '../../net/vici.ts';
 import { type Connection, peerOfConnection } from './connection.ts';
 import { type ChildSa, type IkeSa, isCarrying } from './sas.ts';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE } from '../../api/names.ts';
 import type { LinkState } from '../../domain/kernel-state.ts';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 
 const linkJson = z.array(
   z.looseObject({

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { NFT_TABLE } from '../../api/names.ts';
 import type { NftState } from '../../domain/nft-text.ts';
 import type { NftChain, NftSet } from '../../domain/node-plan.ts';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import { type Cidr, hostCidr, parseCidr } from '../../net/cidr.ts';
 import { parseIp } from '../../net/ip.ts';
 import { CommandError, type Exec } from '../exec/exec.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import type { Ip } from '../../net/ip.ts';
 
 /** Every namespace of every lab starts so. */

@@ -1,7 +1,7 @@
 import { normalize } from 'node:path';
 import { type Kind, KINDS, type ObjectOf } from '../../api/kinds.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import { formatProblem, messageOf, type Problem, UserError } from '../../lib/errors.ts';
 import { type ClusterStore, ConflictError } from '../cluster-store.ts';
 import { createHub } from '../hub.ts';

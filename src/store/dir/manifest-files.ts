@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { readFileSync, type Stats, statSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { compareText } from '../../lib/diff.ts';
+import { compareText } from '../../lib/compare.ts';
 import { messageOf, type Problem } from '../../lib/errors.ts';
 import { type ManifestObject, parseManifest } from './manifest.ts';
 import { isErrno, tryStat, walkManifests } from './walk.ts';
