@@ -21,7 +21,7 @@ const INTERVAL_MS = 10_000;
 const UNANSWERED_INTERVAL_MS = 2_000;
 const TIMEOUT_MS = 2_000;
 const SAMPLES = 3;
-/** Weight of the newest measurement (RFC 6298 §2 uses the same). */
+/** Weight of a longer round trip (RFC 6298 §2 uses the same); a shorter one is believed at once, since nothing makes a path look shorter. */
 const ALPHA = 1 / 8;
 
 export function createProber(openEcho: (address: string, port: number) => Promise<Echo>, log: Logger): Prober {
@@ -60,7 +60,7 @@ export function createProber(openEcho: (address: string, port: number) => Promis
     const rttMs = await bestOf(echo, overlayIp);
     const before = rtts.get(peer);
     if (rttMs === undefined) rtts.delete(peer);
-    else rtts.set(peer, before === undefined ? rttMs : before + ALPHA * (rttMs - before));
+    else rtts.set(peer, before === undefined || rttMs < before ? rttMs : before + ALPHA * (rttMs - before));
   }
 
   /** The smallest of a few: delays of the machines themselves only ever add. */
