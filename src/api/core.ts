@@ -18,6 +18,11 @@ export const nodeSchema = z.looseObject({
 });
 export type Node = z.infer<typeof nodeSchema>;
 
+/** Whether a Node's condition Ready is True; Unknown, False and absent are not. */
+export function isNodeReady({ status }: Node): boolean {
+  return status?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
+}
+
 /** `coordination.k8s.io/v1` Lease. Times are RFC 3339 with microseconds. */
 export const leaseSchema = z.looseObject({
   apiVersion: z.literal('coordination.k8s.io/v1'),

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addAgentCommand } from '../cli/agent.ts';
+import { addCompletionCommand } from '../cli/completion.ts';
 import { addControllerCommand } from '../cli/controller.ts';
 import { addGetCommand } from '../cli/get.ts';
 import { addLabCommands } from '../cli/lab.ts';
@@ -15,7 +16,16 @@ const program = new Command('raven')
   .version('0.1.0')
   .showHelpAfterError('(raven --help shows what there is)')
   .exitOverride();
-for (const add of [addAgentCommand, addControllerCommand, addGetCommand, addPlanCommand, addStatusCommand, addLabCommands]) add(program);
+for (const add of [
+  addAgentCommand,
+  addControllerCommand,
+  addGetCommand,
+  addPlanCommand,
+  addStatusCommand,
+  addLabCommands,
+  addCompletionCommand,
+])
+  add(program);
 
 // A reader that went away (`raven get … | head`) is no fault.
 process.stdout.on('error', () => process.exit(0));

@@ -1,4 +1,4 @@
-import type { Node } from '../api/core.ts';
+import { isNodeReady, type Node } from '../api/core.ts';
 import { GATEWAY_LABEL } from '../api/names.ts';
 import { type Cidr, cidrContainsIp, parseCidr } from '../net/cidr.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
@@ -35,7 +35,7 @@ export function nodeFacts(node: Node): NodeFacts {
   return {
     name,
     region: labels?.[GATEWAY_LABEL] || undefined,
-    isReady: node.status?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True',
+    isReady: isNodeReady(node),
     privateIp: addresses[0],
     subnets,
     hasCalico: Object.keys(annotations).some((key) => key.includes('projectcalico.org')),

@@ -17,6 +17,7 @@ import { checkPrograms } from './programs.ts';
 import type { Progress } from './progress.ts';
 import { claimLabFolder, findLabs, type LabState, namespacesOf, writeLabState } from './state.ts';
 import type { Topology } from './topology/resolve.ts';
+import { waitUntilNodesReady } from './wait.ts';
 
 export interface UpOptions extends LabTools {
   readonly name: string;
@@ -33,6 +34,8 @@ export interface UpOptions extends LabTools {
 
 /** How many programs start at a time: each wants a processor for itself for a moment. */
 const START_CONCURRENCY = 4;
+/** Generous: heartbeats come each second; under software emulation a program takes seconds to start. */
+const NODES_READY_TIMEOUT_MS = 120_000;
 
 /**
  * Builds a lab and starts its programs; does not wait for tunnels.
@@ -92,7 +95,8 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
   await writeLabState(state, root);
   await writeFiles(state, root);
   const programs = programsToStart(state, options);
-  const outside = programs.filter(({ netns }) => netns === undefined);
+  const controller = programs.filter(({ program }) => program === 'controller');
+  const outside = programs.filter(({ netns, program }) => netns === undefined && program !== 'controller');
   // These need no namespaces: they get ready while the network is built.
   await forEachConcurrently(outside, START_CONCURRENCY, async (each) => void (await startProcess(each)));
   const plans = planLab(topology, name);
@@ -109,6 +113,10 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
       forEachConcurrently(inside, START_CONCURRENCY, async (each) => {
         signal.throwIfAborted();
         await startProcess(each);
+      }).then(async () => {
+        // As in a cluster that Raven comes to: the nodes are Ready before anybody elects among them.
+        await waitUntilNodesReady(name, { root, timeoutMs: NODES_READY_TIMEOUT_MS, signal });
+        for (const each of controller) await startProcess(each);
       }),
     () => describePrograms(programs),
   );

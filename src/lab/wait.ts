@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isNodeReady } from '../api/core.ts';
 import { openStore } from '../store/open-store.ts';
 import { labPaths } from './paths.ts';
 import { labReadiness, type Readiness } from './readiness.ts';
@@ -20,6 +21,20 @@ export async function waitUntilConnected(
       onProgress(readiness.progress);
       await sleep(POLL_MS, undefined, { signal });
     }
+  } finally {
+    await store.close();
+  }
+}
+
+/** Waits until every Node is Ready. When the time is over it just ends: what follows says what is missing. */
+export async function waitUntilNodesReady(
+  lab: string,
+  { root, timeoutMs, signal }: { root: string; timeoutMs: number; signal: AbortSignal },
+): Promise<void> {
+  const store = await openStore(`dir:${labPaths(lab, root).store}`);
+  try {
+    const deadline = Date.now() + timeoutMs;
+    while (Date.now() < deadline && !(await store.list('Node')).every(isNodeReady)) await sleep(POLL_MS, undefined, { signal });
   } finally {
     await store.close();
   }
