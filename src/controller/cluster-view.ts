@@ -1,13 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Node } from '../api/core.ts';
-import { defaultGateway, extraCidrTexts, type Gateway } from '../api/gateway.ts';
-import { type AddressIndex, indexAddresses } from '../domain/address-index.ts';
+import { defaultGateway, type Gateway } from '../api/gateway.ts';
 import type { Switches } from '../domain/election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
 import { type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
 import { type UsableSubnets, usableSubnets } from '../domain/overlap.ts';
-import { type Cidr, parseCidr } from '../net/cidr.ts';
-import { type Ip, parseIp } from '../net/ip.ts';
 import { createMultiMap } from './multi-map.ts';
 
 /** The controller's picture of the cluster, with the indexes that keep the cost of one event independent of the cluster's size. */
@@ -28,7 +25,6 @@ interface Entry {
   readonly gateway: Gateway;
   readonly defaulted: Gateway;
   readonly endpointNodes: readonly string[];
-  readonly publicIps: readonly Ip[];
 }
 
 /**
@@ -40,14 +36,11 @@ export function createClusterView(switches: Switches): ClusterView {
   const nodes = new Map<string, NodeFacts>();
   const nodesOfRegion = createMultiMap();
   const listedBy = createMultiMap();
-  const publicIpUsers = createMultiMap();
   const decisions = new Map<string, RegionDecision>();
   /** Regions to decide anew. */
   const affected = new Set<string>();
   /** Gateways whose status may be another for it. */
   const untold = new Set<string>();
-  const movedPublicIps = new Set<Ip>();
-  let publicAddresses: AddressIndex = indexAddresses([]);
   let usable: ReadonlyMap<string, UsableSubnets> = new Map();
 
   function replaceNode(name: string, next: NodeFacts | undefined): void {
@@ -73,31 +66,8 @@ export function createClusterView(switches: Switches): ClusterView {
     affected.add(name);
     for (const node of old?.endpointNodes ?? []) listedBy.delete(node, name);
     for (const node of next?.endpointNodes ?? []) listedBy.add(node, name);
-    if (!isDeepStrictEqual(old?.publicIps ?? [], next?.publicIps ?? [])) {
-      for (const ip of old?.publicIps ?? []) publicIpUsers.delete(ip, name);
-      for (const ip of next?.publicIps ?? []) publicIpUsers.add(ip, name);
-      for (const ip of [...(old?.publicIps ?? []), ...(next?.publicIps ?? [])]) movedPublicIps.add(ip);
-    }
     if (next === undefined) gateways.delete(name);
     else gateways.set(name, next);
-  }
-
-  /** Rare: an operator edits a `publicIP`. The only step that looks at all regions. */
-  function followPublicIps(): void {
-    if (movedPublicIps.size === 0) return;
-    publicAddresses = indexAddresses(publicIpUsers.keys() as Iterable<Ip>);
-    const moved = indexAddresses(movedPublicIps);
-    movedPublicIps.clear();
-    for (const [name, { gateway }] of gateways) {
-      if (!affected.has(name) && claimedCidrs(name, gateway).some((cidr) => moved.firstIn(cidr) !== undefined)) affected.add(name);
-    }
-  }
-
-  function claimedCidrs(name: string, { metadata }: Gateway): readonly Cidr[] {
-    const extra = extraCidrTexts(metadata.annotations)
-      .map(parseCidr)
-      .filter((cidr) => cidr !== undefined);
-    return [...factsOf(name).flatMap(({ subnets }) => subnets), ...extra];
   }
 
   function factsOf(region: string): NodeFacts[] {
@@ -105,7 +75,7 @@ export function createClusterView(switches: Switches): ClusterView {
   }
 
   function viewOf(name: string, { defaulted }: Entry): RegionView {
-    return { gateway: defaulted, nodes: factsOf(name), lookup, switches, publicAddresses };
+    return { gateway: defaulted, nodes: factsOf(name), lookup, switches };
   }
 
   function lookup(name: string): NodeFacts | undefined {
@@ -134,7 +104,6 @@ export function createClusterView(switches: Switches): ClusterView {
   }
 
   function decideAffected(): void {
-    followPublicIps();
     const changed = [...affected].filter(decideAnew);
     if (changed.length > 0) sweepOverlaps();
     for (const name of affected) untold.add(name);
@@ -169,6 +138,5 @@ function entryOf(gateway: Gateway): Entry {
     gateway,
     defaulted: defaultGateway(gateway),
     endpointNodes: [...new Set(endpoints.map(({ nodeName }) => nodeName))],
-    publicIps: [...new Set(endpoints.map(({ publicIP }) => parseIp(publicIP ?? '')).filter((ip) => ip !== undefined))],
   };
 }

@@ -109,12 +109,12 @@ describe('startController', () => {
     expect(store.writes).toEqual(['Gateway/b']);
   });
 
-  it("refuses pod CIDRs that hold a gateway's public address as soon as somebody states it", async () => {
+  it('takes nothing from a region because another one mistypes its public address', async () => {
     const store = await started(rig());
+    const before = (await store.get('Gateway', 'b'))?.status;
     await store.put(testGateway('a', { endpoints: [{ nodeName: 'a1', publicIP: '10.244.4.7' }] }));
-    await expect.poll(async () => failing(await store.get('Gateway', 'b')), { timeout: 30_000, interval: 2 }).toBe('InvalidPodCIDR');
-    await store.remove('Gateway', 'a');
-    await expect.poll(async () => failing(await store.get('Gateway', 'b')), { timeout: 30_000, interval: 2 }).toBe('');
+    await controller?.settled();
+    expect((await store.get('Gateway', 'b'))?.status).toEqual(before);
   });
 
   it('counts an event that comes again', async () => {

@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { defaultGateway, type Gateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
-import { indexAddresses } from './address-index.ts';
 import { DEFAULT_SWITCHES, type Switches } from './election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict } from './gateway-status.ts';
 import { type NodeFacts, nodeFacts } from './node-facts.ts';
@@ -25,7 +24,7 @@ function decideAll({ gateways, nodes = {}, switches = DEFAULT_SWITCHES }: Cluste
   const decided = gateways.map((each) => {
     const gateway = defaultGateway(each);
     const own = [...facts.values()].filter(({ region }) => region === gateway.metadata.name);
-    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), switches, publicAddresses: indexAddresses([]) };
+    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), switches };
     return { name: gateway.metadata.name, view, decision: decideRegion(view) };
   });
   const usable = usableSubnets(decided.map(({ name, decision }) => ({ name, cidrs: decision.region.cidrs })));

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Gateway, GatewayStatus } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
-import type { AddressIndex } from './address-index.ts';
 import { type Election, electEndpoints, type Switches } from './election.ts';
 import {
   acceptedCondition,
@@ -25,7 +24,6 @@ export interface RegionView {
   readonly nodes: readonly NodeFacts[];
   readonly lookup: NodeLookup;
   readonly switches: Switches;
-  readonly publicAddresses: AddressIndex;
 }
 
 /** What can be decided without looking at other regions' subnets. */
@@ -50,10 +48,10 @@ export interface GatewayVerdict {
 }
 
 /** First half: who is active, and which subnets the region has. Pure. */
-export function decideRegion({ gateway, nodes, switches, publicAddresses }: RegionView): RegionDecision {
+export function decideRegion({ gateway, nodes, switches }: RegionView): RegionDecision {
   const readiness = new Map(nodes.map(({ name, isReady }) => [name, isReady]));
   const election = electEndpoints({ gateway, readiness, switches });
-  return { election, region: regionStatus({ gateway, nodes, active: election.active, publicAddresses }) };
+  return { election, region: regionStatus({ gateway, nodes, active: election.active }) };
 }
 
 /**

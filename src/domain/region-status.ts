@@ -2,7 +2,6 @@ import { type Endpoint, extraCidrTexts, type Gateway, type NodeInfo } from '../a
 import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
 import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
-import type { AddressIndex } from './address-index.ts';
 import { type NodeFacts, uncarriable } from './node-facts.ts';
 import type { Finding } from './node-plan.ts';
 import { isCarriable } from './subnets.ts';
@@ -13,8 +12,6 @@ export interface RegionStatusInput {
   readonly nodes: readonly NodeFacts[];
   /** Elected endpoints, by node name. */
   readonly active: readonly Endpoint[];
-  /** Public addresses of all regions' gateway endpoints: tunnels run to them, so no tunnel may carry them. */
-  readonly publicAddresses: AddressIndex;
 }
 
 export interface RegionStatus {
@@ -28,25 +25,15 @@ export interface RegionStatus {
 }
 
 /** Decides what a region's `status.nodes` says, by the API contract ("status.nodes"). Pure; the order of `nodes` does not matter. */
-export function regionStatus({ gateway, nodes, active, publicAddresses }: RegionStatusInput): RegionStatus {
+export function regionStatus({ gateway, nodes, active }: RegionStatusInput): RegionStatus {
   const sorted = nodes.toSorted((a, b) => compareText(a.name, b.name));
   const findings: Finding[] = sorted.flatMap((node) => node.findings);
   const cidrs: Cidr[] = [];
 
-  const withoutPublic = (subnets: readonly Cidr[], owner: string): readonly Cidr[] =>
-    subnets.filter((cidr) => {
-      const ip = publicAddresses.firstIn(cidr);
-      if (ip === undefined) return true;
-      findings.push({ reason: 'InvalidPodCIDR', message: `${owner}: ${cidr} holds ${ip}, the public address of a gateway endpoint` });
-      return false;
-    });
-
   const extras = extraCidrs(gateway, findings);
   const extrasGoTo = active.find(({ type }) => type === 'tunnel')?.nodeName;
   const infos = sorted.map(({ name, privateIp = '', subnets }): NodeInfo => {
-    const own = withoutPublic(subnets, `node ${name}`);
-    const extra = name === extrasGoTo ? withoutPublic(extras, `annotation ${EXTRA_CIDRS_ANNOTATION}`) : [];
-    const all = extra.length === 0 ? own : [...new Set([...own, ...extra])];
+    const all = name === extrasGoTo ? [...new Set([...subnets, ...extras])] : subnets;
     cidrs.push(...all);
     return { nodeName: name, privateIP: privateIp, subnets: [...all] };
   });
