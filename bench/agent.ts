@@ -79,28 +79,28 @@ export async function benchStart(): Promise<void> {
   const lab = await Lab.up('mini');
   try {
     const { pods, store } = await lab.list();
-    const [from, to] = [pods.find(({ node }) => node === 'b1'), pods.find(({ node }) => node === 'a1')];
-    const b1 = await lab.node('b1');
-    if (from === undefined || to === undefined) throw new Error('topology mini has no pods on a1 and b1');
+    const [from, to] = [pods.find(({ node }) => node === 'edge1'), pods.find(({ node }) => node === 'cloud1')];
+    const edge = await lab.node('edge1');
+    if (from === undefined || to === undefined) throw new Error('topology mini has no pods on cloud1 and edge1');
     const times: number[] = [];
     for (let i = 0; i < ROUNDS; i++) {
-      await lab.raven('lab', 'kill', 'b1/agent');
+      await lab.raven('lab', 'kill', 'edge1/agent');
       await must([
         'ip',
         'netns',
         'exec',
-        b1.netns,
+        edge.netns,
         RAVEN,
         'agent',
         '--cleanup',
         '--node',
-        'b1',
+        'edge1',
         '--run-dir',
-        join(store, '..', 'nodes', 'b1', 'run'),
+        join(store, '..', 'nodes', 'edge1', 'run'),
       ]);
       const begin = performance.now();
       const [, firstMs] = await Promise.all([
-        lab.raven('lab', 'start', 'b1/agent'),
+        lab.raven('lab', 'start', 'edge1/agent'),
         firstAnswer(from.netns, to.ips[0]?.split('/')[0] ?? '', begin),
       ]);
       times.push(firstMs);

@@ -5,7 +5,7 @@ import { createHandMade } from './hand-made.ts';
 import { Lab } from '../test/lab/harness.ts';
 import { median, printTable, round } from './table.ts';
 
-const ROUNDS = 3;
+const ROUNDS = 5;
 
 interface Pair {
   readonly fromNetns: string;
@@ -19,26 +19,22 @@ interface Run {
   readonly cpuPerGb: number;
 }
 
-/** TCP through Raven against the same tunnel made by hand, in turns within one run. */
+/** TCP through Raven against the same tunnel made by hand between the same kind of nodes behind the same kind of NAT, in turns within one run. */
 export async function benchThroughput(seconds: number): Promise<void> {
-  const lab = await Lab.up('mini');
+  const [ours, bare] = [await Lab.up('mini', '--timeout', '300'), await Lab.up('mini', '--no-raven')];
   try {
-    const { pods, nodes } = await lab.list();
-    const [from, to] = [pods.find(({ node }) => node === 'b1'), pods.find(({ node }) => node === 'a1')];
-    const gateway = nodes.find(({ name }) => name === 'a1');
-    if (from === undefined || to === undefined || gateway === undefined) throw new Error('topology mini has no pods on a1 and b1');
-    const ravenPair = { fromNetns: from.netns, toNetns: to.netns, toIp: to.ips[0]?.split('/')[0] ?? '' };
-    const links = await netnsExec(gateway.netns)(['ip', '-br', 'link']);
+    const links = await netnsExec((await ours.node('cloud1')).netns)(['ip', '-br', 'link']);
     const dataPath = links.includes('rvn-ipsec') ? 'user' : 'kernel';
-    const hand = await createHandMade(dataPath);
+    const removeHandMade = await createHandMade({ caller: await bare.node('edge1'), called: await bare.node('cloud1') }, dataPath);
     const runs: Record<'raven' | 'hand', Run[]> = { raven: [], hand: [] };
     try {
+      const [byRaven, byHand] = [await podPair(ours), await podPair(bare)];
       for (let i = 0; i < ROUNDS; i++) {
-        runs.hand.push(await iperf(hand, seconds));
-        runs.raven.push(await iperf(ravenPair, seconds));
+        runs.hand.push(await iperf(byHand, seconds));
+        runs.raven.push(await iperf(byRaven, seconds));
       }
     } finally {
-      await hand.remove();
+      await removeHandMade();
     }
     const of = (which: Run[], key: keyof Run): number => median(which.map((run) => run[key]));
     const row = (label: string, key: keyof Run, digits: number): string[] => {
@@ -46,13 +42,19 @@ export async function benchThroughput(seconds: number): Promise<void> {
       return [label, round(raven, digits), round(byHand, digits), round(raven / byHand, 3)];
     };
     printTable(
-      `TCP, one stream, ${dataPath} data path: Raven (gateway pod to gateway pod, behind a NAT) against swanctl by hand; median of ${ROUNDS} runs of ${seconds} s in turns`,
+      `TCP, one stream, ${dataPath} data path: Raven against swanctl by hand, pod to pod, one end behind a NAT; medians of ${ROUNDS} runs of ${seconds} s in turns`,
       ['figure', 'Raven', 'by hand', 'ratio'],
       [row('Mbit/s', 'mbits', 0), row('CPU s per GB', 'cpuPerGb', 2)],
     );
   } finally {
-    await lab.down();
+    await ours.down();
+    await bare.down();
   }
+}
+
+async function podPair(lab: Lab): Promise<Pair> {
+  const [from, to] = [await lab.podOn('edge1'), await lab.podOn('cloud1')];
+  return { fromNetns: from.netns, toNetns: to.netns, toIp: to.ips[0] ?? '' };
 }
 
 async function iperf({ fromNetns, toNetns, toIp }: Pair, seconds: number): Promise<Run> {

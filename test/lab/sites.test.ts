@@ -18,10 +18,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function withLab(topology: string, work: (lab: Lab) => Promise<void>): Promise<void> {
+async function withLab(topology: string, work: (lab: Lab) => Promise<void>, ...options: string[]): Promise<void> {
   const file = join(folder, 'topology.yaml');
   await writeFile(file, topology);
-  lab = await Lab.up(file);
+  lab = await Lab.up(file, ...options);
   try {
     await work(lab);
   } finally {
@@ -134,6 +134,8 @@ describe('sites', () => {
         'name: wrong',
       ),
       async () => undefined,
+      '--timeout',
+      '20',
     ).then(
       () => expect.unreachable('a lab whose tunnels cannot come up must not be reported as up'),
       (error: Error) => expect(error.message).toMatch(/203\.0\.113\.1:4501/),
