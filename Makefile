@@ -45,7 +45,7 @@ test-kernel: ## the lab in a virtual machine with the distribution's kernel
 	@$(node) scripts/test.ts kernel
 
 bench: ## figures: throughput, plan and resync cost, memory, start
-	$(setup) lab bench build
+	$(setup) lab bench kernel build
 	@$(MAKE) -s dist/.built
 	@$(node) bench/bench.ts
 

@@ -3,13 +3,14 @@ import { fileURLToPath } from 'node:url';
 import { benchMemory, benchStart } from './agent.ts';
 import { benchThroughput } from './throughput.ts';
 
-/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, throughput. */
+/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, throughput, throughput-kernel. */
 const SECONDS = 5;
 const parts = new Map<string, () => Promise<void>>([
   ['plan', benchPlan],
   ['memory', benchMemory],
   ['start', benchStart],
   ['throughput', () => benchThroughput(SECONDS)],
+  ['throughput-kernel', throughputInVm],
 ]);
 
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : [...parts.keys()];
@@ -24,8 +25,16 @@ for (const name of wanted) {
 
 /** In a network namespace that goes with the process. */
 async function benchPlan(): Promise<void> {
-  const { status } = spawnSync('unshare', ['-n', process.execPath, fileURLToPath(new URL('plan.ts', import.meta.url))], {
-    stdio: 'inherit',
-  });
-  if (status !== 0) throw new Error(`bench/plan.ts: exit code ${status}`);
+  run('unshare', '-n', process.execPath, fileURLToPath(new URL('plan.ts', import.meta.url)));
+}
+
+/** The same comparison with kernel ESP, under the distribution's kernel; software emulation makes the figures small, not the ratio. */
+async function throughputInVm(): Promise<void> {
+  const vm = fileURLToPath(new URL('../scripts/vm.ts', import.meta.url));
+  run(process.execPath, vm, '--timeout', '600', '--', process.execPath, fileURLToPath(import.meta.url), 'throughput');
+}
+
+function run(program: string, ...args: string[]): void {
+  const { status } = spawnSync(program, args, { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`${[program, ...args].join(' ')}: exit code ${status}`);
 }
