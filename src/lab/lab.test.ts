@@ -51,6 +51,8 @@ describe.runIf(process.getuid?.() === 0)('a lab of real namespaces', { timeout: 
       topologyFile: 't.yaml',
       raven: true,
       replace: false,
+      // The programs here are stand-ins without heartbeats.
+      nodesReadyTimeoutMs: 0,
       progress: createProgress({ write: (text) => written.push(String(text)) > 0 }),
       signal: new AbortController().signal,
       ...overrides,

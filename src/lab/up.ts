@@ -28,6 +28,8 @@ export interface UpOptions extends LabTools {
   /** Take down what has the same name. */
   readonly replace: boolean;
   readonly progress: Progress;
+  /** How long to wait for heartbeats of all nodes before the controller starts. */
+  readonly nodesReadyTimeoutMs?: number;
   /** Aborting takes down what was built so far. */
   readonly signal: AbortSignal;
 }
@@ -115,7 +117,7 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
         await startProcess(each);
       }).then(async () => {
         // As in a cluster that Raven comes to: the nodes are Ready before anybody elects among them.
-        await waitUntilNodesReady(name, { root, timeoutMs: NODES_READY_TIMEOUT_MS, signal });
+        await waitUntilNodesReady(name, { root, timeoutMs: options.nodesReadyTimeoutMs ?? NODES_READY_TIMEOUT_MS, signal });
         for (const each of controller) await startProcess(each);
       }),
     () => describePrograms(programs),
