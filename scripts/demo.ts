@@ -98,7 +98,7 @@ function next(): void {
   const commands = keep
     ? [
         [`bin/raven lab ls --name ${LAB}`, 'nodes, pods, processes and their logs'],
-        [`bin/raven lab exec pod-b2 --name ${LAB} -- ping -c3 10.244.0.2`, 'a shell command in a pod or node'],
+        [`bin/raven lab exec pod-b2 --name ${LAB} -- ping -c3 10.244.1.2`, 'a shell command in a pod or node'],
         [`bin/raven plan --store dir:/run/raven-lab/${LAB}/store --node b3`, 'what a node carries'],
         [`bin/raven lab start b1 --name ${LAB}`, 'power is back'],
         [`bin/raven lab down --name ${LAB}`, 'take it down'],
