@@ -161,7 +161,7 @@ describe('rig', () => {
     expect(monitors.flatMap(({ output }) => output).filter((line) => !/STALE|REACHABLE|DELAY|PROBE/.test(line))).toEqual([]);
   });
 
-  it('repairs whatever is deleted by hand, while other flows lose nothing (R25)', async () => {
+  it('repairs whatever is deleted by hand (R25)', async () => {
     const uri = await must(['sh', '-c', `ls /run/raven-lab/${lab.name}/nodes/b1/run/*.vici`]);
     const damage: [string, ...string[]][] = [
       ['ip', 'route', 'del', podCidrOf('a2'), 'table', '9027'],
