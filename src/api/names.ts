@@ -44,3 +44,35 @@ export const PROBE_PORT = 4473;
 export const CHARON_TABLE = 9029;
 /** Preference of charon's own rule for that table, which is deleted as soon as charon runs; behind main and default until then. */
 export const CHARON_RULE_PREF = 32768;
+
+/** Names in the cluster, as `gateway-api.md` and the Helm chart have them. */
+export const DEFAULT_NAMESPACE = 'kube-system';
+export const CONTROLLER_NAME = 'raven-controller';
+export const CONTROLLER_ACCOUNT = 'raven-controller-account';
+/** Lease that the leading controller holds. */
+export const LEADER_LEASE = 'raven-controller';
+export const AGENT_DAEMONSET = 'raven-agent-ds';
+export const AGENT_ACCOUNT = 'raven-agent-account';
+/** An agent's own Lease is named so, and its node's name follows. */
+export const AGENT_LEASE_PREFIX = 'raven-agent-';
+/** ConfigMap with the switches `enable-l3-tunnel` and `enable-l7-proxy`. */
+export const SWITCHES_CONFIG_MAP = 'raven-cfg';
+/** ConfigMap with the agents' settings. */
+export const AGENT_CONFIG_MAP = 'raven-agent-config';
+export const WEBHOOK_SERVICE = 'raven-webhook';
+/** Port that the webhook server listens on; the Service maps 443 to it. */
+export const WEBHOOK_PORT = 9443;
+export const WEBHOOK_CERT_SECRET = 'raven-webhook-cert';
+export const VALIDATING_WEBHOOK = 'raven-validating-webhook';
+export const MUTATING_WEBHOOK = 'raven-mutating-webhook';
+/** Labels of exposing Services and their EndpointSlices, beside `GATEWAY_LABEL`. */
+export const GATEWAY_TYPE_LABEL = 'raven.openyurt.io/gateway-type';
+export const ENDPOINTS_NAME_LABEL = 'raven.openyurt.io/endpoints-name';
+/** Annotation of exposing Services: other controllers of the platform leave them alone. */
+export const SERVICE_DISCARD_ANNOTATION = 'svc.openyurt.io/discard';
+/** TCP ports of the agent and the controller for Prometheus and for probes. */
+export const METRICS_PORT = 10265;
+export const HEALTH_PORT = 10275;
+/** `metadata.managedFields` names these as the writers (server-side apply). */
+export const AGENT_FIELD_MANAGER = 'raven-agent';
+export const CONTROLLER_FIELD_MANAGER = 'raven-controller';

@@ -1,4 +1,4 @@
-import type { Event, Lease, Node } from '../api/core.ts';
+import type { BlockAffinity, Event, Lease, Node, Service } from '../api/core.ts';
 import type { Gateway } from '../api/gateway.ts';
 import type { Kind, ObjectOf } from '../api/kinds.ts';
 import type { ObjectMeta } from '../api/meta.ts';
@@ -29,6 +29,15 @@ export function columnsOf<K extends Kind>(kind: K, context: ColumnContext): read
     Node: () => [NAME, ...NODE, age, ...WIDE_NODE],
     Lease: () => [NAMESPACE, NAME, ...leaseColumns(context), age],
     Event: () => [NAMESPACE, ...eventColumns(context)],
+    ConfigMap: () => [NAMESPACE, NAME, { title: 'DATA', text: ({ data }) => String(Object.keys(data ?? {}).length) }, age],
+    Service: () => [NAMESPACE, NAME, ...SERVICE, age],
+    EndpointSlice: () => [
+      NAMESPACE,
+      NAME,
+      { title: 'ENDPOINTS', text: ({ endpoints }) => endpoints.flatMap(({ addresses }) => addresses).join(',') },
+      age,
+    ],
+    BlockAffinity: () => [NAME, ...BLOCK_AFFINITY, age],
   };
   return columns[kind]();
 }
@@ -98,6 +107,22 @@ const WIDE_NODE: readonly Column<Node>[] = [
         .map(([key, value]) => `${key}=${value}`)
         .join(','),
   },
+];
+
+const SERVICE: readonly Column<Service>[] = [
+  { title: 'TYPE', text: ({ spec }) => spec.type ?? '' },
+  { title: 'CLUSTER-IP', text: ({ spec }) => spec.clusterIP ?? '' },
+  {
+    title: 'EXTERNAL-IP',
+    text: ({ status }) => (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip ?? hostname ?? '').join(','),
+  },
+  { title: 'PORT(S)', text: ({ spec }) => (spec.ports ?? []).map(({ port, protocol }) => `${port}/${protocol ?? 'TCP'}`).join(',') },
+];
+
+const BLOCK_AFFINITY: readonly Column<BlockAffinity>[] = [
+  { title: 'NODE', text: ({ spec }) => spec.node },
+  { title: 'CIDR', text: ({ spec }) => spec.cidr },
+  { title: 'STATE', text: ({ spec }) => spec.state },
 ];
 
 function leaseColumns(context: ColumnContext): Column<Lease>[] {

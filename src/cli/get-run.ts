@@ -20,12 +20,16 @@ export interface GetResult {
 }
 
 /** What people may write for each kind, in any case; the first is the one in messages. */
-const RESOURCES: Readonly<Record<Kind, readonly string[]>> = {
+const WORDS: Readonly<Record<Kind, readonly string[]>> = {
   Gateway: ['gateways', 'gateway', 'gw'],
   TunnelEndpoint: ['tunnelendpoints', 'tunnelendpoint', 'te'],
   Node: ['nodes', 'node', 'no'],
   Lease: ['leases', 'lease'],
   Event: ['events', 'event', 'ev'],
+  ConfigMap: ['configmaps', 'configmap', 'cm'],
+  Service: ['services', 'service', 'svc'],
+  EndpointSlice: ['endpointslices', 'endpointslice'],
+  BlockAffinity: ['blockaffinities', 'blockaffinity'],
 };
 
 /** @returns whether the object asked for is there */
@@ -47,9 +51,9 @@ export async function runGet(request: GetRequest): Promise<boolean> {
  * @throws {UserError} when it means none
  */
 export function parseResource(word: string): Kind {
-  const match = Object.entries(RESOURCES).find(([, words]) => words.includes(word.toLowerCase()));
+  const match = Object.entries(WORDS).find(([, words]) => words.includes(word.toLowerCase()));
   if (match === undefined) {
-    const known = Object.values(RESOURCES).map(([plural]) => plural);
+    const known = Object.values(WORDS).map(([plural]) => plural);
     throw new UserError(`${JSON.stringify(word)} is not known; there are: ${known.join(', ')}`);
   }
   return match[0] as Kind;
@@ -71,7 +75,7 @@ export async function renderGet(
     .map((problem) => `warning: ${formatProblem(problem)}\n`)
     .join('');
   if (name !== undefined && objects.length === 0) {
-    return { found: false, stdout: '', stderr: `${warnings}Error from store: ${RESOURCES[kind][0]} ${JSON.stringify(name)} not found\n` };
+    return { found: false, stdout: '', stderr: `${warnings}Error from store: ${WORDS[kind][0]} ${JSON.stringify(name)} not found\n` };
   }
   // One of a name is shown as itself; without --namespace there may be several.
   const [first, ...others] = objects;

@@ -35,7 +35,7 @@ export interface ClusterStore {
   updateStatus<K extends 'Node' | 'Gateway' | 'TunnelEndpoint'>(kind: K, object: ObjectOf<K>): Promise<ObjectOf<K>>;
   /**
    * Creates the object (no `metadata.resourceVersion`) or replaces all of it but its status (with one). For objects that Raven itself owns:
-   * TunnelEndpoint, Lease, Event; and Node in the lab. Writes nothing when equal.
+   * TunnelEndpoint, Lease, Event, exposing Services and EndpointSlices; and Node in the lab. Writes nothing when equal.
    * @throws {ConflictError} when it exists already, changed, or is gone
    */
   apply<K extends Kind>(kind: K, object: ObjectOf<K>): Promise<ObjectOf<K>>;

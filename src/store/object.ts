@@ -2,23 +2,13 @@ import { createHash, randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { defaultGateway, validateGateway, type FieldError, type Gateway } from '../api/gateway.ts';
-import { type Kind, type ObjectOf, SCHEMAS } from '../api/kinds.ts';
-import { API_GROUP } from '../api/names.ts';
+import { type Kind, type ObjectOf, RESOURCES, SCHEMAS } from '../api/kinds.ts';
 import { formatTime } from '../lib/clock.ts';
 
 export type StoredObject = ObjectOf<Kind>;
 
-/** The one version of each kind that a store holds. */
-export const API_VERSIONS: Readonly<Record<Kind, string>> = {
-  Node: 'v1',
-  Gateway: `${API_GROUP}/v1beta1`,
-  TunnelEndpoint: `${API_GROUP}/v1beta1`,
-  Lease: 'coordination.k8s.io/v1',
-  Event: 'v1',
-};
-
 export function isNamespaced(kind: Kind): boolean {
-  return kind === 'Lease' || kind === 'Event';
+  return RESOURCES[kind].namespaced;
 }
 
 /** Where an object is, in one text: equal for two objects exactly when Kubernetes would call them the same. An absent namespace is `default`. */

@@ -1,8 +1,8 @@
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
-import { type Kind, KINDS } from '../../api/kinds.ts';
+import { type Kind, KINDS, RESOURCES } from '../../api/kinds.ts';
 import { API_GROUP } from '../../api/names.ts';
 import { messageOf, type Problem } from '../../lib/errors.ts';
-import { API_VERSIONS, formatPath, keyOf, keyOfObject, parseObject, type StoredObject } from '../object.ts';
+import { formatPath, keyOf, keyOfObject, parseObject, type StoredObject } from '../object.ts';
 
 /** An object and the place where a person wrote it. */
 export interface ManifestObject {
@@ -69,7 +69,7 @@ export function parseManifest(text: string, file: string): Manifest {
   }
 
   function readKind(part: Part, kind: Kind, version: string | undefined, value: Fields): void {
-    const wanted = API_VERSIONS[kind];
+    const wanted = RESOURCES[kind].apiVersion;
     // Others have a Gateway too, for instance gateway.networking.k8s.io.
     if (version !== undefined && groupOf(version) !== groupOf(wanted)) return;
     const identity = identify(kind, value);

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { link, mkdir, readdir, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Kind } from '../../api/kinds.ts';
+import { type Kind, RESOURCES } from '../../api/kinds.ts';
 import { messageOf, type Problem } from '../../lib/errors.ts';
 import { ConflictError } from '../cluster-store.ts';
-import { API_VERSIONS, keyOf } from '../object.ts';
+import { keyOf } from '../object.ts';
 import { baseOf, formatStateFileName, kindFolder, parseStateFileName, stateFolder, tempFolder } from './layout.ts';
 import { type Fields, formatState, type ObjectName, type ParsedState, parseState, writersOf } from './state-file.ts';
 import { isErrno, tryStat } from './walk.ts';
@@ -225,7 +225,7 @@ function newestOf(versions: readonly Version[]): Map<string, number> {
 }
 
 function tombstone(kind: Kind, { name, namespace }: ObjectName): Fields {
-  return { apiVersion: API_VERSIONS[kind], kind, metadata: { name, ...(namespace !== undefined && { namespace }) }, deleted: true };
+  return { apiVersion: RESOURCES[kind].apiVersion, kind, metadata: { name, ...(namespace !== undefined && { namespace }) }, deleted: true };
 }
 
 function ignore(): undefined {
