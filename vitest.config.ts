@@ -26,6 +26,26 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        // Against a real kube-apiserver that all files share, one file at a time: they make objects of the same kinds.
+        test: {
+          name: 'kube',
+          include: ['test/kube/**/*.test.ts'],
+          globalSetup: ['test/kube/global-setup.ts'],
+          testTimeout: UNIT_TIMEOUT_MS,
+          hookTimeout: LAB_TIMEOUT_MS,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'lab-kube',
+          include: ['test/lab-kube/**/*.test.ts'],
+          testTimeout: LAB_TIMEOUT_MS,
+          hookTimeout: LAB_TIMEOUT_MS,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

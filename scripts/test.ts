@@ -56,7 +56,7 @@ async function show(part: Part, reportFile: string): Promise<Counts> {
   if (part.show === 'live') write(`\n${paint(1, part.title)}`);
   const onLine = (line: string): void => void (part.show === 'live' && write(`    ${line}`.trimEnd()));
   const outcome = await runPart(part, { reportFile, onLine, colour, signal: stop.signal });
-  if (part.group === 'lab') await removeAbandonedLabs();
+  if (part.group.startsWith('lab')) await removeAbandonedLabs();
 
   const counts = part.count(outcome);
   if (stop.signal.aborted) return counts;

@@ -1,6 +1,6 @@
 import { countExit, countTap, countVitest, type Counts } from './counts.ts';
 
-export type Group = 'lint' | 'unit' | 'lab' | 'kernel';
+export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'kernel';
 
 /** One program of the test run, and how to read what it did. */
 export interface Part {
@@ -37,7 +37,9 @@ export function listParts(node: string, reportFile: string): Part[] {
     check('types', [bin('tsc'), '--noEmit']),
     check('dead code', [bin('knip')]),
     vitest('unit', 'unit, property and driver tests', node, reportFile),
+    vitest('kube', 'tests against a real kube-apiserver', node, reportFile),
     vitest('lab', 'end-to-end tests in the lab', node, reportFile),
+    vitest('lab-kube', 'end-to-end tests in the lab on Kubernetes', node, reportFile),
     {
       group: 'kernel',
       title: 'the lab in a virtual machine with the distribution kernel',
@@ -53,7 +55,7 @@ function check(title: string, argv: Part['argv']): Part {
   return { group: 'lint', title, argv, show: 'on failure', interrupt: 'signal', count: ({ exitCode }) => countExit(exitCode) };
 }
 
-function vitest(project: Extract<Group, 'unit' | 'lab'>, title: string, node: string, reportFile: string): Part {
+function vitest(project: Exclude<Group, 'lint' | 'kernel'>, title: string, node: string, reportFile: string): Part {
   return {
     group: project,
     title,
