@@ -26,7 +26,7 @@ demo: ## three regions come up, pods reach each other, a gateway dies (KEEP=1: l
 	@$(node) scripts/demo.ts
 
 test: ## set up what is missing, run every test
-	$(setup) lab e2e kernel build
+	$(setup) lab e2e kernel build kube
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts
 
@@ -38,6 +38,15 @@ test-lab: ## end-to-end tests in network namespaces
 	$(setup) lab e2e build
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts lab
+
+test-kube: ## tests against a real kube-apiserver (built once, 10 to 20 minutes)
+	$(setup) build kube
+	@$(node) scripts/test.ts kube
+
+test-lab-kube: ## end-to-end tests on a real Kubernetes API, kube-proxy, flannel and CoreDNS
+	$(setup) lab e2e build kube
+	@$(MAKE) -s dist/.built
+	@$(node) scripts/test.ts lab-kube
 
 test-kernel: ## the lab in a virtual machine with the distribution's kernel
 	$(setup) lab kernel build
@@ -60,4 +69,4 @@ format: ## bring the sources into form
 clean: ## remove what was built
 	rm -rf dist coverage
 
-.PHONY: help build demo test test-unit test-lab test-kernel bench lint format clean
+.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-kernel bench lint format clean

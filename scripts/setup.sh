@@ -6,6 +6,7 @@
 #                                 kernel   virtual machine of `make test-kernel`
 #                                 e2e      tools of the lab's tests
 #                                 bench    tools of `make bench`
+#                                 kube     a real kube-apiserver and its companions, built once into a cache
 #
 # Packages come from the system's own apt and npm. Ends with exit code 2 and one line when this system cannot be made fit.
 # Written for a plain POSIX sh: it runs before anything of ours is installed.
@@ -24,11 +25,11 @@ main() {
     trap cleanup EXIT
     for section in "$@"; do
         case $section in
-            build) ;;
+            build | kube) ;;
             lab | kernel | e2e | bench)
                 [ "$(id -u)" = 0 ] || unfit "this needs root: network namespaces and tunnels are made (try: sudo make ...)"
                 ;;
-            *) unfit "no section '$section' (there are: build lab kernel e2e bench)" ;;
+            *) unfit "no section '$section' (there are: build lab kernel e2e bench kube)" ;;
         esac
     done
 
@@ -39,6 +40,7 @@ main() {
         case $section in
             build) install_modules ;;
             lab) check_kernel ;;
+            kube) build_kube_tools ;;
         esac
     done
 }
@@ -80,6 +82,9 @@ packages_e2e() {
 packages_bench() {
     needs iperf3 have iperf3
 }
+
+# The compiler is no Debian package: theirs is too old for Kubernetes.
+packages_kube() { :; }
 
 # needs PACKAGE CHECK…: notes the package when the check fails.
 needs() {
@@ -158,6 +163,66 @@ install_modules() {
     # npm keeps the date of an unchanged list; make the check above see that it is fresh.
     touch node_modules/.package-lock.json
     $node -e 0 2>/dev/null || unfit "npm did not install Node.js 24 (are install scripts switched off? npm config get ignore-scripts)"
+}
+
+# --- a real Kubernetes ------------------------------------------------------------------------------------------------
+
+# Programs of a cluster, for tests and for `raven lab up --store kube`: built once into a cache outside the checkout whose name follows from the
+# versions (scripts/kube-tools). Without them those tests are skipped, so nothing here ends in a failure; it says what is missing.
+kube_go=1.26
+build_kube_tools() {
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/etcd" ] && [ -x "$KUBEBUILDER_ASSETS/kube-apiserver" ]; then
+        provided='etcd kube-apiserver'
+    else
+        provided=
+    fi
+    key=$(cat scripts/kube-tools/*/go.mod scripts/kube-tools/*/go.sum | sha256sum | cut -c1-12)
+    cache=${RAVEN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/raven}/kube-$key
+    [ "$(missing_kube_tools)" ] || return 0
+    have go || without_kube "there is no Go compiler (version $kube_go or newer is needed)" || return 0
+    go_is_new_enough || without_kube "$(go version) is too old (version $kube_go or newer is needed)" || return 0
+    have gcc || without_kube "there is no gcc (on Debian and Ubuntu: apt-get install gcc libc6-dev)" || return 0
+    mkdir -p "$cache" || without_kube "cannot write to $cache" || return 0
+    # One builds, another set-up that runs at the same time waits and finds everything there.
+    exec 9>"$cache/.lock"
+    flock 9
+    missing=$(missing_kube_tools)
+    [ -z "$missing" ] || printf '  Kubernetes is built once, into %s (10 to 20 minutes on two cores)\n' "$cache"
+    k8s=$(sed -n 's/^require k8s.io\/kubernetes \(.*\)/\1/p' scripts/kube-tools/kubernetes/go.mod)
+    for tool in $missing; do
+        case $tool in
+            etcd) build_go etcd etcd go.etcd.io/etcd/server/v3 ;;
+            helm) build_go helm helm helm.sh/helm/v3/cmd/helm ;;
+            coredns) build_go coredns coredns github.com/coredns/coredns ;;
+            flanneld) build_go flanneld flannel github.com/flannel-io/flannel ;;
+            *) build_go "$tool" kubernetes "k8s.io/kubernetes/cmd/$tool" "-X k8s.io/component-base/version.gitVersion=$k8s" ;;
+        esac || without_kube "$tool could not be built (see above)" || break
+    done
+    exec 9>&-
+}
+
+missing_kube_tools() {
+    for tool in etcd kube-apiserver kubectl kube-proxy flanneld coredns helm; do
+        case " $provided " in *" $tool "*) continue ;; esac
+        [ -x "$cache/$tool" ] || printf '%s ' "$tool"
+    done
+}
+
+# build_go PROGRAM FOLDER PACKAGE [LDFLAGS]: exactly what go.mod and go.sum of the folder say; in place only when it is whole.
+build_go() {
+    step "$1" env GOTOOLCHAIN=local GOFLAGS='-mod=readonly -trimpath -buildvcs=false' \
+        go build -C "scripts/kube-tools/$2" -ldflags "-s -w ${4:-}" -o "$cache/.$1.new" "$3" || { rm -f "$cache/.$1.new"; return 1; }
+    mv "$cache/.$1.new" "$cache/$1"
+}
+
+go_is_new_enough() {
+    found=$(GOTOOLCHAIN=local go env GOVERSION)
+    [ "$(printf '%s\n' "go$kube_go" "$found" | sort -V | head -n 1)" = "go$kube_go" ]
+}
+
+without_kube() {
+    printf '  - no Kubernetes: %s; tests that need a real API server will be skipped\n' "$1"
+    return 1
 }
 
 # step WHAT COMMAND…: shows what runs and how long it took; its output only when it fails.

@@ -36,24 +36,20 @@ export function missingKubePrograms({ paths }: KubeBinaries, wanted: readonly Ku
   return wanted.filter((program) => !paths.has(program));
 }
 
-/** The folder that `scripts/setup.sh kube` builds into: its key is a hash of the modules' versions (all go.mod and go.sum, in order of their paths). */
-function cacheFolder(env: KubeEnvironment, checkout: string): string | undefined {
-  const base =
-    env.RAVEN_CACHE ||
-    ((env.XDG_CACHE_HOME || (env.HOME && join(env.HOME, '.cache'))) && join(env.XDG_CACHE_HOME || join(env.HOME ?? '', '.cache'), 'raven'));
+/** The folder that `scripts/setup.sh kube` builds into: its name follows from the modules' versions. */
+function cacheFolder({ RAVEN_CACHE, XDG_CACHE_HOME, HOME = '' }: KubeEnvironment, checkout: string): string | undefined {
+  const base = RAVEN_CACHE || join(XDG_CACHE_HOME || join(HOME, '.cache'), 'raven');
   const key = modulesKey(join(checkout, 'scripts/kube-tools'));
-  return base && key && join(base, `kube-${key}`);
+  return key && join(base, `kube-${key}`);
 }
 
+/** SHA-256 of all go.mod files, then all go.sum files, in the order of their folders' names; the set-up script does the same. */
 function modulesKey(folder: string): string | undefined {
   try {
+    const tools = readdirSync(folder, { withFileTypes: true }).filter((each) => each.isDirectory());
+    const names = tools.map(({ name }) => name).toSorted();
     const hash = createHash('sha256');
-    for (const tool of readdirSync(folder, { withFileTypes: true })
-      .filter((each) => each.isDirectory())
-      .map(({ name }) => name)
-      .toSorted()) {
-      for (const file of ['go.mod', 'go.sum']) hash.update(readFileSync(join(folder, tool, file)));
-    }
+    for (const file of ['go.mod', 'go.sum']) for (const name of names) hash.update(readFileSync(join(folder, name, file)));
     return hash.digest('hex').slice(0, 12);
   } catch {
     return undefined;
