@@ -4,55 +4,106 @@ import { parseIp } from '../net/ip.ts';
 import { condition, objectMeta } from './meta.ts';
 import { API_GROUP, DEFAULT_PROXY_PORT, DEFAULT_TUNNEL_PORT, EXTRA_CIDRS_ANNOTATION, GATEWAY_LABEL } from './names.ts';
 
-/** One way into a region: a node that may be its gateway. Fields as in the upstream API, see `docs/reference.md`. */
+const endpointFields = {
+  nodeName: z.string().describe('Name of a Node of the region that may be its gateway.'),
+  underNAT: z.boolean().optional().describe('The node is behind a NAT and cannot be reached from outside. The same for all endpoints.'),
+  publicIP: z.string().optional().describe('Address at which other regions reach the node. Not needed when the region only dials out.'),
+  config: z.record(z.string(), z.string()).optional().describe('Settings of this endpoint, as `enable-l3-tunnel`.'),
+};
+
 const endpoint = z.looseObject({
-  nodeName: z.string(),
-  type: z.string(),
-  port: z.int().optional(),
-  underNAT: z.boolean().optional(),
-  natType: z.string().optional(),
-  publicIP: z.string().optional(),
-  publicPort: z.int().optional(),
-  config: z.record(z.string(), z.string()).optional(),
+  ...endpointFields,
+  type: z.string().describe('`tunnel`: carries packets between regions. `proxy`: serves requests to the nodes of the region.'),
+  port: z.int().optional().describe('Port that the node listens on; default 4500 (UDP) for tunnels and 10262 (TCP) for proxies.'),
+  natType: z.string().optional().describe('How the NAT in front of the node maps ports, as far as it is known.'),
+  publicPort: z.int().optional().describe('Port at `publicIP` that leads to `port`; default: the same.'),
 });
+/** One way into a region: a node that may be its gateway. */
 export type Endpoint = z.infer<typeof endpoint>;
 
 const nodeInfo = z.looseObject({
-  nodeName: z.string(),
-  privateIP: z.string(),
+  nodeName: z.string().describe('Name of the Node.'),
+  privateIP: z.string().describe('Its first InternalIP; empty when it has none.'),
   subnets: z
     .array(z.string())
     .nullish()
-    .transform((subnets) => subnets ?? []),
+    .transform((subnets) => subnets ?? [])
+    .describe(
+      'CIDRs of its pods, and for the first active gateway those of the annotation `raven.openyurt.io/extra-allowed-source-cidrs`.',
+    ),
 });
 export type NodeInfo = z.infer<typeof nodeInfo>;
 
 const labelSelector = z.looseObject({
-  matchLabels: z.record(z.string(), z.string()).optional(),
-  matchExpressions: z.array(z.looseObject({ key: z.string(), operator: z.string(), values: z.array(z.string()).optional() })).optional(),
+  matchLabels: z.record(z.string(), z.string()).optional().describe('Labels that a node must have.'),
+  matchExpressions: z
+    .array(
+      z.looseObject({
+        key: z.string().describe('Name of a label.'),
+        operator: z.string().describe('In, NotIn, Exists or DoesNotExist.'),
+        values: z.array(z.string()).optional().describe('Values for In and NotIn.'),
+      }),
+    )
+    .optional()
+    .describe('Conditions on labels.'),
 });
 
+const nodeSelector = labelSelector
+  .optional()
+  .describe('Kept for other readers: a region consists of the nodes with the label `raven.openyurt.io/gateway` and its name.');
+
+const exposeType = z
+  .string()
+  .optional()
+  .describe('How endpoints are reached from outside: empty, `PublicIP`, or `LoadBalancer` for a Service for each active endpoint.');
+
 const spec = z.looseObject({
-  nodeSelector: labelSelector.optional(),
-  proxyConfig: z.looseObject({ Replicas: z.int(), proxyHTTPPort: z.string().optional(), proxyHTTPSPort: z.string().optional() }).optional(),
-  tunnelConfig: z.looseObject({ Replicas: z.int() }).optional(),
+  nodeSelector,
+  proxyConfig: z
+    .looseObject({
+      Replicas: z.int().describe('How many proxy endpoints are active at a time.'),
+      proxyHTTPPort: z.string().optional().describe('Ports for HTTP, with commas between.'),
+      proxyHTTPSPort: z.string().optional().describe('Ports for HTTPS, with commas between.'),
+    })
+    .optional()
+    .describe('Proxies of the region.'),
+  tunnelConfig: z
+    .looseObject({ Replicas: z.int().describe('How many tunnel endpoints are active at a time.') })
+    .optional()
+    .describe('Tunnels of the region.'),
   endpoints: z
     .array(endpoint)
     .nullish()
-    .transform((endpoints) => endpoints ?? []),
-  exposeType: z.string().optional(),
+    .transform((endpoints) => endpoints ?? [])
+    .describe('Nodes that may be gateways, the preferred first.'),
+  exposeType,
 });
+
+const exposed = z.looseObject({
+  nodeName: z.string().describe('Node of the endpoint.'),
+  type: z.string().describe('`tunnel` or `proxy`.'),
+  addresses: z.array(z.string()).describe('IP addresses and host names of the load balancer, sorted.'),
+  port: z.int().describe('Port of the load balancer.'),
+});
+export type ExposedEndpoint = z.infer<typeof exposed>;
+
+const conditions = z.array(condition).optional().describe('What holds for the region, and what does not.');
 
 const status = z.looseObject({
   nodes: z
     .array(nodeInfo)
     .nullish()
-    .transform((nodes) => nodes ?? []),
+    .transform((nodes) => nodes ?? [])
+    .describe('All nodes of the region, by name.'),
   activeEndpoints: z
     .array(endpoint)
     .nullish()
-    .transform((endpoints) => endpoints ?? []),
-  conditions: z.array(condition).optional(),
+    .transform((endpoints) => endpoints ?? [])
+    .describe('The endpoints that were elected, by node name.'),
+  active: z.string().optional().describe('Names of the active tunnel nodes, with commas between, for `kubectl get`.'),
+  peers: z.string().optional().describe('Tunnels of the active nodes that are up, and all of them, as `2/3`, for `kubectl get`.'),
+  exposed: z.array(exposed).optional().describe('Where load balancers make active endpoints reachable.'),
+  conditions,
 });
 export type GatewayStatus = z.infer<typeof status>;
 
@@ -61,10 +112,45 @@ export const gatewaySchema = z.looseObject({
   apiVersion: z.literal(`${API_GROUP}/v1beta1`),
   kind: z.literal('Gateway'),
   metadata: objectMeta,
-  spec: spec.prefault({}),
-  status: status.optional(),
+  spec: spec.prefault({}).describe('What the region should be.'),
+  status: status.optional().describe('What the controller made of it.'),
 });
 export type Gateway = z.infer<typeof gatewaySchema>;
+
+const endpointV1alpha1 = z.looseObject(endpointFields);
+export type EndpointV1alpha1 = z.infer<typeof endpointV1alpha1>;
+
+/** The older form of a Gateway, `raven.openyurt.io/v1alpha1`: tunnels only, one of them active. */
+export const gatewayV1alpha1Schema = z.looseObject({
+  apiVersion: z.literal(`${API_GROUP}/v1alpha1`),
+  kind: z.literal('Gateway'),
+  metadata: objectMeta,
+  spec: z
+    .looseObject({
+      nodeSelector,
+      endpoints: z
+        .array(endpointV1alpha1)
+        .nullish()
+        .transform((endpoints) => endpoints ?? [])
+        .describe('Nodes that may be gateways, the preferred first.'),
+      exposeType,
+    })
+    .prefault({})
+    .describe('What the region should be.'),
+  status: z
+    .looseObject({
+      nodes: z
+        .array(nodeInfo)
+        .nullish()
+        .transform((nodes) => nodes ?? [])
+        .describe('All nodes of the region, by name.'),
+      activeEndpoint: endpointV1alpha1.nullish().describe('The tunnel endpoint that was elected.'),
+      conditions,
+    })
+    .optional()
+    .describe('What the controller made of it.'),
+});
+export type GatewayV1alpha1 = z.infer<typeof gatewayV1alpha1Schema>;
 
 /** One violation of the API contract; `path` as `kubectl` prints it. */
 export interface FieldError {

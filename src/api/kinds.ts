@@ -1,13 +1,5 @@
 import type { z } from 'zod';
-import {
-  blockAffinitySchema,
-  configMapSchema,
-  endpointSliceSchema,
-  eventSchema,
-  leaseSchema,
-  nodeSchema,
-  serviceSchema,
-} from './core.ts';
+import { blockAffinitySchema, configMapSchema, endpointSliceSchema, eventSchema, leaseSchema, nodeSchema, serviceSchema } from './core.ts';
 import { gatewaySchema } from './gateway.ts';
 import { API_GROUP } from './names.ts';
 import { tunnelEndpointSchema } from './tunnel-endpoint.ts';

@@ -14,11 +14,11 @@ export type ObjectMeta = z.infer<typeof objectMeta>;
 
 /** `metav1.Condition`, as Kubernetes defines it. */
 export const condition = z.looseObject({
-  type: z.string(),
-  status: z.enum(['True', 'False', 'Unknown']),
-  reason: z.string().default(''),
-  message: z.string().default(''),
-  lastTransitionTime: z.string().optional(),
-  observedGeneration: z.number().optional(),
+  type: z.string().describe('Name of the condition.'),
+  status: z.enum(['True', 'False', 'Unknown']).describe('Whether it holds.'),
+  reason: z.string().default('').describe('Why, in one word for programs.'),
+  message: z.string().default('').describe('Why, for people.'),
+  lastTransitionTime: z.string().optional().describe('When the status became what it is (RFC 3339).'),
+  observedGeneration: z.int().optional().describe('`metadata.generation` for which this was found.'),
 });
 export type Condition = z.infer<typeof condition>;

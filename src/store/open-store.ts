@@ -1,17 +1,62 @@
+import type { Kind } from '../api/kinds.ts';
+import { AGENT_FIELD_MANAGER } from '../api/names.ts';
 import { UserError } from '../lib/errors.ts';
 import type { ClusterStore } from './cluster-store.ts';
 import { type DirStoreOptions, openDirStore } from './dir/dir-store.ts';
 import { tryStat } from './dir/walk.ts';
+import type { RequestRecord } from './kube/kube-client.ts';
+import type { KubeStore } from './kube/kube-store.ts';
+
+export interface OpenStoreOptions extends DirStoreOptions {
+  /** For the kube store. */
+  readonly kube?: KubeOptions;
+}
+
+export interface KubeOptions {
+  /** Variables that say where the cluster is, as kubectl reads them; `process.env` of the program. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly userAgent?: string;
+  readonly fieldManager?: string;
+  /** Kinds of which only one namespace may be read. */
+  readonly namespaces?: Partial<Readonly<Record<Kind, string>>>;
+  readonly onRequest?: (record: RequestRecord) => void;
+  readonly onFailure?: (kind: Kind, error: unknown, retryInMs: number) => void;
+}
 
 /**
- * Opens what `--store` names: `dir:DIR`, a directory of manifests.
- * @throws {UserError} when it is of another form, or there is no such directory
+ * Opens what `--store` names: `dir:DIR`, a directory of manifests; `kube`, the cluster that kubectl would speak to (in a pod: its own); or
+ * `kube:FILE`, a kubeconfig.
+ * @throws {UserError} when it is of another form, there is no such directory, or no cluster is known
  */
-export async function openStore(text: string, options: DirStoreOptions = {}): Promise<ClusterStore> {
+export async function openStore(text: string, options: OpenStoreOptions = {}): Promise<ClusterStore> {
+  if (isKube(text)) return openKube(text, options.kube);
   const dir = storeDir(text);
   if (tryStat(dir) === undefined) throw new UserError([{ source: '--store', message: `there is no directory ${dir}` }]);
   if (tryStat(dir)?.isDirectory() !== true) throw new UserError([{ source: '--store', message: `${dir} is no directory` }]);
   return openDirStore(dir, options);
+}
+
+/** Whether `--store` names a Kubernetes API. */
+export function isKube(text: string): boolean {
+  return text === 'kube' || text.startsWith('kube:');
+}
+
+/**
+ * Opens `kube` or `kube:FILE`; the first request finds out whether the API server answers.
+ * @throws {UserError} when no cluster is known
+ */
+export async function openKube(text: string, options: KubeOptions = {}): Promise<KubeStore> {
+  // Loaded only when needed: commands on a directory start without it.
+  const [{ findCluster }, { createKubeClient }, { createKubeStore }] = await Promise.all([
+    import('./kube/cluster-access.ts'),
+    import('./kube/create-kube-client.ts'),
+    import('./kube/kube-store.ts'),
+  ]);
+  const { env = process.env, userAgent = 'raven', fieldManager = AGENT_FIELD_MANAGER, namespaces, onRequest, onFailure } = options;
+  const file = text.slice('kube:'.length);
+  const access = await findCluster({ ...(file !== '' && { file }), env });
+  const client = createKubeClient(access, { userAgent, ...(onRequest && { onRequest }) });
+  return createKubeStore({ client, fieldManager, ...(namespaces && { namespaces }), ...(onFailure && { onFailure }) });
 }
 
 /**
@@ -20,7 +65,9 @@ export async function openStore(text: string, options: DirStoreOptions = {}): Pr
  */
 export function storeDir(text: string): string {
   const [, dir] = /^dir:(.+)$/.exec(text) ?? [];
-  if (dir === undefined)
-    throw new UserError([{ source: '--store', message: `must be dir:DIR, a directory of manifests, not ${JSON.stringify(text)}` }]);
+  if (dir === undefined) {
+    const message = `must be dir:DIR, a directory of manifests, kube, or kube:FILE, a kubeconfig; not ${JSON.stringify(text)}`;
+    throw new UserError([{ source: '--store', message }]);
+  }
   return dir;
 }

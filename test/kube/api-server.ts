@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:https';
 import { createServer } from 'node:net';
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { gatewayCrd, tunnelEndpointCrd } from '../../src/api/crd.ts';
 import { findKubeBinaries, type KubeBinaries, missingKubePrograms } from '../../src/lab/control-plane/binaries.ts';
 import { type ControlPlane, prepareControlPlane } from '../../src/lab/control-plane/control-plane.ts';
 
@@ -117,13 +118,12 @@ export async function kubectl(kubeconfigFile: string, args: readonly string[], s
   return chunks.stdout;
 }
 
-/** The CRDs of deploy/crds as texts, their conversion webhook left out: `strategy: None` where no controller runs. */
-export function crdManifests(): string[] {
-  const folder = join(CHECKOUT, 'deploy/crds');
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.yaml'))
-    .toSorted()
-    .map((name) => readFileSync(join(folder, name), 'utf8'));
+/** Installs Raven's kinds and waits until they are served; without conversion, since no controller runs. */
+export async function installCrds(kubeconfigFile: string): Promise<void> {
+  const crds = [gatewayCrd('none'), tunnelEndpointCrd()];
+  await kubectl(kubeconfigFile, ['apply', '--server-side', '-f', '-'], crds.map((crd) => JSON.stringify(crd)).join('\n---\n'));
+  const names = crds.map(({ metadata }) => `crd/${metadata.name}`);
+  await kubectl(kubeconfigFile, ['wait', '--for=condition=Established', '--timeout=60s', ...names]);
 }
 
 /** Ports of 127.0.0.1 that were free a moment ago. */

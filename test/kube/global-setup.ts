@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
-import { startApiServer, whyNoApiServer } from './api-server.ts';
+import { installCrds, startApiServer, whyNoApiServer } from './api-server.ts';
 
 /** What the tests of this folder know of the API server that they share. */
 export interface KubeContext {
@@ -30,6 +30,7 @@ export default async function setUp(project: TestProject): Promise<(() => Promis
   }
   const server = await startApiServer();
   const { url, adminKubeconfig, dir, caFile } = server;
+  await installCrds(adminKubeconfig);
   project.provide('kube', { missing: undefined, url, kubeconfig: adminKubeconfig, dir, ca: readFileSync(caFile, 'utf8') });
   return () => server.stop();
 }

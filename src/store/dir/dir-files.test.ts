@@ -46,7 +46,7 @@ describe('what a person wrote', () => {
     await mkdir(join(dir, 'shops/north'), { recursive: true });
     await mkdir(join(dir, '.git'));
     await put('a.yaml', `${named('a')}---\n${named('b')}`);
-    await put('shops/c.yml', `${named('c')}---\nkind: ConfigMap\napiVersion: v1\n`);
+    await put('shops/c.yml', `${named('c')}---\nkind: Deployment\napiVersion: apps/v1\n`);
     await put('shops/north/d.json', JSON.stringify({ kind: 'List', apiVersion: 'v1', items: [{ ...gateway, metadata: { name: 'd' } }] }));
     for (const file of ['.git/e.yaml', '.f.yaml', 'g.txt', 'h.yaml~']) await put(file, named('no'));
     const store = await opened();
@@ -363,7 +363,9 @@ describe('openStore', () => {
     expect(await store.list('Node')).toEqual([]);
     await store.close();
     await put('file', '');
-    await expect(openStore('kube')).rejects.toThrow('--store: must be dir:DIR, a directory of manifests, not "kube"');
+    await expect(openStore('kubernetes')).rejects.toThrow(
+      '--store: must be dir:DIR, a directory of manifests, kube, or kube:FILE, a kubeconfig; not "kubernetes"',
+    );
     await expect(openStore('dir:/nowhere/at/all')).rejects.toThrow('--store: there is no directory /nowhere/at/all');
     await expect(openStore(`dir:${dir}/file`)).rejects.toThrow(`--store: ${dir}/file is no directory`);
   });

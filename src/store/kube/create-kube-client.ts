@@ -1,0 +1,153 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClusterAccess } from './cluster-access.ts';
+import { KubeApiError, type KubeClient, type KubeRequest, type RequestRecord } from './kube-client.ts';
+
+export interface KubeClientOptions {
+  /** Shown in the API server's audit log and flow control. */
+  readonly userAgent: string;
+  readonly onRequest?: (record: RequestRecord) => void;
+  /** Longest time without a byte before an answer counts as lost: half-open connections give none. */
+  readonly answerTimeoutMs?: number;
+  /** The same for watches, to which the API server sends a bookmark about each minute. */
+  readonly watchSilenceMs?: number;
+}
+
+const ANSWER_TIMEOUT_MS = 15_000;
+const WATCH_SILENCE_MS = 100_000;
+/** Finds dead connections that wait in the pool. */
+const KEEP_ALIVE_MS = 15_000;
+const HTTP_UNAUTHORIZED = 401;
+const HTTP_TOO_MANY_REQUESTS = 429;
+/** As client-go's transport: so often, so long at most. */
+const MAX_WAITS = 10;
+const MAX_WAIT_S = 5;
+
+/** Requests over kept connections to the API server; several at a time, none waits for another. */
+export function createKubeClient(access: ClusterAccess, options: KubeClientOptions): KubeClient {
+  const { userAgent, onRequest, answerTimeoutMs = ANSWER_TIMEOUT_MS, watchSilenceMs = WATCH_SILENCE_MS } = options;
+  const isTls = access.server.protocol === 'https:';
+  const pool = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS };
+  const agent = isTls ? new HttpsAgent(pool) : new HttpAgent(pool);
+  const open = isTls ? httpsRequest : httpRequest;
+
+  /** Waits when the API server says so, as client-go does: it has too much to do, or is just opening the storage of a kind. */
+  async function send(request: KubeRequest, timeoutMs: number, body: string | undefined): Promise<IncomingMessage> {
+    let refresh = false;
+    for (let waits = 0; ; waits++) {
+      const answer = await sendOnce(request, timeoutMs, body, await access.options(refresh));
+      const { statusCode, headers } = answer;
+      const seconds = Number(headers['retry-after']);
+      if (statusCode === HTTP_TOO_MANY_REQUESTS && seconds >= 0 && waits < MAX_WAITS) {
+        answer.resume();
+        await sleep(Math.min(seconds, MAX_WAIT_S) * 1000, undefined, request.signal && { signal: request.signal });
+      } else if (statusCode === HTTP_UNAUTHORIZED && !refresh) {
+        // The token may have been replaced on disk since it was read.
+        answer.resume();
+        refresh = true;
+      } else return answer;
+    }
+  }
+
+  function sendOnce(request: KubeRequest, timeoutMs: number, body: string | undefined, own: RequestOptions): Promise<IncomingMessage> {
+    const url = new URL(access.server);
+    url.pathname = `${url.pathname.replace(/\/$/, '')}${request.path}`;
+    for (const [key, value] of Object.entries(request.query ?? {})) if (value !== undefined) url.searchParams.set(key, value);
+    const headers = {
+      ...own.headers,
+      accept: 'application/json',
+      'user-agent': userAgent,
+      ...(body !== undefined && {
+        'content-type': request.contentType ?? 'application/json',
+        'content-length': Buffer.byteLength(body),
+      }),
+    };
+    return new Promise((resolve, reject) => {
+      const { signal, method } = request;
+      const sent = open(url, { ...own, agent, method, headers, timeout: timeoutMs, ...(signal && { signal }) }, resolve);
+      sent.on('timeout', () => sent.destroy(new Error(`${access.server.host} does not answer (${timeoutMs} ms)`)));
+      sent.on('error', (error) => reject(new Error(`${method} ${request.path}: ${error.message}`, { cause: error })));
+      sent.end(body);
+    });
+  }
+
+  async function request<T>(asked: KubeRequest): Promise<T> {
+    const body = asked.body === undefined ? undefined : JSON.stringify(asked.body);
+    const note = recorder(asked, asked.method, body);
+    try {
+      const answer = await send(asked, answerTimeoutMs, body);
+      const text = await readAll(answer);
+      note(answer.statusCode, Buffer.byteLength(text));
+      return parseAnswer<T>(answer.statusCode ?? 0, text);
+    } catch (error) {
+      note(undefined, 0);
+      throw error;
+    }
+  }
+
+  async function* watch(asked: KubeRequest): AsyncGenerator<unknown> {
+    const note = recorder(asked, 'WATCH', undefined);
+    let received = 0;
+    let code: number | undefined;
+    try {
+      const answer = await send(asked, watchSilenceMs, undefined);
+      code = answer.statusCode;
+      if (code !== 200) parseAnswer(code ?? 0, await readAll(answer));
+      let rest = '';
+      answer.setEncoding('utf8');
+      for await (const chunk of answer as AsyncIterable<string>) {
+        received += Buffer.byteLength(chunk);
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) if (line !== '') yield JSON.parse(line) as unknown;
+      }
+    } finally {
+      note(code, received);
+    }
+  }
+
+  /** Each request is told once. */
+  function recorder(asked: KubeRequest, verb: string, body: string | undefined): (code: number | undefined, receivedBytes: number) => void {
+    const startedAt = performance.now();
+    let told = false;
+    return (code, receivedBytes) => {
+      if (told) return;
+      told = true;
+      const sentBytes = body === undefined ? 0 : Buffer.byteLength(body);
+      onRequest?.({ verb, resource: resourceOf(asked.path), code, sentBytes, receivedBytes, durationMs: performance.now() - startedAt });
+    };
+  }
+
+  return {
+    request,
+    watch,
+    close: async () => agent.destroy(),
+  };
+}
+
+async function readAll(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** @throws {KubeApiError} unless the status says success */
+function parseAnswer<T>(code: number, text: string): T {
+  if (code >= 200 && code < 300) return JSON.parse(text) as T;
+  const status = parseStatus(text);
+  throw new KubeApiError(code, status.reason ?? '', status.message ?? (text.trim().slice(0, 500) || `HTTP status ${code}`));
+}
+
+function parseStatus(text: string): { readonly reason?: string; readonly message?: string } {
+  try {
+    return JSON.parse(text) as { reason?: string; message?: string };
+  } catch {
+    return {};
+  }
+}
+
+/** The plural in `/api/v1/…` and `/apis/GROUP/VERSION/…`, with or without namespace. */
+function resourceOf(path: string): string {
+  return /^\/(?:api\/v1|apis\/[^/]+\/[^/]+)\/(?:namespaces\/[^/]+\/(?=.))?([^/]+)/.exec(path)?.[1] ?? '';
+}
