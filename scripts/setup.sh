@@ -192,7 +192,12 @@ build_kube_tools() {
     for tool in $missing; do
         case $tool in
             etcd) build_go etcd etcd go.etcd.io/etcd/server/v3 ;;
-            helm) build_go helm helm helm.sh/helm/v3/cmd/helm ;;
+            helm)
+                # Charts ask for the version of Kubernetes; a helm that was built without one says 1.20.
+                minor=${k8s#v1.}
+                of=helm.sh/helm/v3/pkg/chartutil
+                build_go helm helm helm.sh/helm/v3/cmd/helm "-X $of.k8sVersionMajor=1 -X $of.k8sVersionMinor=${minor%%.*}"
+                ;;
             coredns) build_go coredns coredns github.com/coredns/coredns ;;
             flanneld) build_go flanneld flannel github.com/flannel-io/flannel ;;
             *) build_go "$tool" kubernetes "k8s.io/kubernetes/cmd/$tool" "-X k8s.io/component-base/version.gitVersion=$k8s" ;;

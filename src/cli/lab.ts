@@ -16,7 +16,7 @@ export function addLabCommands(program: Command): void {
   lab
     .command('exec')
     .description('run a command inside a node, pod or router; its exit code is ours')
-    .argument('<member>', 'node, pod, router, or internet')
+    .argument('<member>', 'node, pod, router, internet, or control (the API server of a lab with --store kube)')
     .argument('<command...>', 'after --')
     .option(...NAME)
     .action(async (member: string, argv: string[], flags: { name?: string }) =>
@@ -39,6 +39,7 @@ function addUp(lab: Command): void {
     .argument('<file>', 'topology file, or the name of a shipped one: mini, rig, wide, ports, shared-lan')
     .option('--name <lab>', "default: the topology's name")
     .option('--vpn-driver <driver>', "the agents' VPN driver")
+    .option('--store <kind>', 'dir: a folder of manifests; kube: a real API server with kube-proxy, flannel and CoreDNS', 'dir')
     .option('--no-raven', 'start neither controller nor agents')
     .option('--no-wait', 'do not wait for tunnels')
     .option('--replace', 'take down a lab of the same name first')

@@ -8,7 +8,7 @@ import type { NamespacePlan } from './plan/lab-plan.ts';
 /** Little programs that mostly wait for the kernel; more at once than this only queue up in front of it. */
 const CONCURRENCY = 4;
 /** Inner namespaces first: the far end of a cable is up when the near end joins its bridge. */
-const WAVES = ['pod', 'node', 'router', 'internet'] as const;
+const WAVES = ['pod', 'node', 'router', 'control', 'internet'] as const;
 
 /** Makes the namespaces of `plans`. What they are plugged into must be among them or exist. Any of them existing already is an error. */
 export async function buildNamespaces(exec: Exec, plans: readonly NamespacePlan[]): Promise<void> {

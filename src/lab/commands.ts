@@ -3,11 +3,13 @@ import { dirname, join } from 'node:path';
 import { setMaxListeners } from 'node:events';
 import { labName } from './topology/schema.ts';
 import { UserError } from '../lib/errors.ts';
-import { describeRemoved, upLab } from './up.ts';
+import { findKubeBinaries, type KubeProgram, missingKubePrograms } from './control-plane/binaries.ts';
+import { describeRemoved, upLab, type UpOptions } from './up.ts';
 import { downLab } from './down.ts';
 import { listLab } from './ls.ts';
 import { formatListing } from './ls-text.ts';
 import { kill, type LabTools, start } from './power.ts';
+import { CONTROL } from './plan/control.ts';
 import { isAlive } from './process-id.ts';
 import { locatePrograms } from './programs.ts';
 import { createProgress, type Progress } from './progress.ts';
@@ -24,6 +26,7 @@ export interface UpFlags {
   readonly wait: boolean;
   readonly replace?: boolean;
   readonly timeout: string;
+  readonly store: string;
 }
 
 export interface LabFlags {
@@ -34,7 +37,9 @@ export interface LabFlags {
 export async function upCommand(file: string, flags: UpFlags): Promise<void> {
   const timeoutMs = parseSeconds(flags.timeout);
   const entry = await programFile();
-  const { topology, topologyFile } = await loadTopology(file, join(dirname(entry), '..'));
+  const projectDir = join(dirname(entry), '..');
+  const kubernetes = findKubernetes(flags.store, projectDir);
+  const { topology, topologyFile } = await loadTopology(file, projectDir);
   const name = flags.name === undefined ? topology.name : checkName(flags.name);
   const progress = createProgress(process.stderr);
   const interrupted = abortOnSignals(progress);
@@ -50,7 +55,7 @@ export async function upCommand(file: string, flags: UpFlags): Promise<void> {
     signal: interrupted,
     programs: locatePrograms(process.execPath, entry),
   };
-  const lab = await upLab({ ...options, ...(vpnDriver !== undefined && { vpnDriver }) });
+  const lab = await upLab({ ...options, ...(vpnDriver !== undefined && { vpnDriver }), ...(kubernetes !== undefined && { kubernetes }) });
   if (raven && wait) await waitCommand(lab, progress, timeoutMs, interrupted);
   progress.line(nextSteps(lab));
 }
@@ -101,7 +106,7 @@ async function waitCommand(lab: LabState, progress: Progress, timeoutMs: number,
     await progress.step(
       'connect the regions',
       async () => {
-        const readiness = await waitUntilConnected(lab.name, { timeoutMs, signal, onProgress });
+        const readiness = await waitUntilConnected(lab, { timeoutMs, signal, onProgress });
         if (!readiness.ready) throw new NotConnected(readiness.missing);
         return readiness;
       },
@@ -135,6 +140,26 @@ class NotConnected extends Error {
   }
 }
 
+/** What `--store kube` needs. @throws {UserError} for another word, or naming what is missing */
+function findKubernetes(store: string, projectDir: string): UpOptions['kubernetes'] {
+  if (store === 'dir') return undefined;
+  if (store !== 'kube') throw new UserError([{ source: '--store', message: `must be dir or kube, not ${JSON.stringify(store)}` }]);
+  const binaries = findKubeBinaries(process.env, projectDir);
+  const pathOf = (program: KubeProgram): string => binaries.paths.get(program) ?? '';
+  const missing = missingKubePrograms(binaries, ['etcd', 'kube-apiserver', 'kubectl', 'kube-proxy', 'flanneld', 'coredns']);
+  if (missing.length > 0)
+    throw new UserError(`--store kube needs ${missing.join(', ')}; build them once with: scripts/setup.sh kube (10 to 20 minutes)`);
+  return {
+    etcd: pathOf('etcd'),
+    apiServer: pathOf('kube-apiserver'),
+    kubectl: pathOf('kubectl'),
+    kubeProxy: pathOf('kube-proxy'),
+    flanneld: pathOf('flanneld'),
+    coredns: pathOf('coredns'),
+    manifestsDir: join(projectDir, 'deploy/manifests'),
+  };
+}
+
 /** FILE is a path, or the name of a shipped topology. */
 async function loadTopology(file: string, projectDir: string): Promise<{ topology: Topology; topologyFile: string }> {
   const isName = /^[a-z0-9-]+$/.test(file);
@@ -146,16 +171,18 @@ async function loadTopology(file: string, projectDir: string): Promise<{ topolog
   return { topology: parseTopology(text, topologyFile), topologyFile };
 }
 
-function nextSteps({ name, topology, raven }: LabState): string {
+function nextSteps({ name, topology, raven, kubernetes }: LabState): string {
   const from = topology.pods.at(-1);
   const to = topology.pods[0];
   const option = `--name ${name}`;
+  const statusCommand =
+    kubernetes === undefined
+      ? `  raven status --store dir:/run/raven-lab/${name}/store`
+      : `  raven lab exec ${option} ${CONTROL} -- kubectl get gateways`;
   return [
     'try next:',
     `  raven lab ls ${option}`,
-    ...(raven
-      ? [`  raven lab matrix ${option}`, `  raven status --store dir:/run/raven-lab/${name}/store`]
-      : [`  raven lab start ${topology.nodes[0]?.name}/agent ${option}`]),
+    ...(raven ? [`  raven lab matrix ${option}`, statusCommand] : [`  raven lab start ${topology.nodes[0]?.name}/agent ${option}`]),
     ...(from === undefined || to === undefined ? [] : [`  raven lab exec ${option} ${from.name} -- ping -c 3 ${to.ip}`]),
     `  raven lab down ${option}`,
   ].join('\n');

@@ -33,7 +33,7 @@ async function processesOf({ name, netns, state }: FoundLab, root: string): Prom
   const recorded = state === undefined ? [] : listProcesses(state, { node: '', dir: '', extension: '' }, root);
   const groups = await Promise.all([
     processesInNetns(netns),
-    processesWithArguments((argv) => isLabProgram(argv, `dir:${labPaths(name, root).store}`)),
+    processesWithArguments((argv) => isLabProgram(argv, labPaths(name, root).dir)),
     ...recorded.map(aliveProcess),
   ]);
   return [...new Map(groups.flat().map((each) => [each.pid, each])).values()];
@@ -45,9 +45,10 @@ async function aliveProcess(process_: LabProcess): Promise<ProcessId[]> {
 }
 
 /** Controller, supervisor, kubelets and agents all have the lab's own store on their command line; nothing else of ours that stays has. */
-function isLabProgram(argv: readonly string[], store: string): boolean {
+function isLabProgram(argv: readonly string[], labDir: string): boolean {
   const [, file = '', command = ''] = argv;
   const isOurs =
     /\/(lab-supervisor|kubelet)\.[jt]s$/.test(file) || (/\/raven\.[jt]s$/.test(file) && ['controller', 'agent'].includes(command));
-  return isOurs && argv[argv.indexOf('--store') + 1] === store;
+  const store = argv[argv.indexOf('--store') + 1] ?? '';
+  return isOurs && (store === `dir:${labDir}/store` || store.startsWith(`kube:${labDir}/`));
 }

@@ -1,6 +1,6 @@
 import type { Gateway } from '../api/gateway.ts';
-import { openStore } from '../store/open-store.ts';
 import { netnsInode } from './netns.ts';
+import { readObjects } from './objects.ts';
 import { LAB_ROOT, labPaths } from './paths.ts';
 import { netnsName, UPLINK } from './plan/names.ts';
 import { findProcess } from './processes.ts';
@@ -80,7 +80,7 @@ export async function listLab(lab: LabState, root = LAB_ROOT): Promise<LabListin
   const { name, topology } = lab;
   const paths = labPaths(name, root);
   const processes = await observe(listProcesses(lab, { node: '', dir: '', extension: '' }, root));
-  const gateways = await readGateways(paths.store);
+  const gateways = await readGateways(lab, root);
   const stateOf = new Map(
     await Promise.all(
       [...topology.nodes, ...topology.pods].map(async (member) => [member.name, await netnsState(netnsName(name, member.name))] as const),
@@ -160,14 +160,9 @@ async function observe(processes: readonly LabProcess[]): Promise<Map<string, Li
 }
 
 /** A broken store must not hide the lab that it belongs to. */
-async function readGateways(dir: string): Promise<readonly Gateway[]> {
+async function readGateways(lab: LabState, root: string): Promise<readonly Gateway[]> {
   try {
-    const store = await openStore(`dir:${dir}`);
-    try {
-      return await store.list('Gateway');
-    } finally {
-      await store.close();
-    }
+    return await readObjects(lab, 'Gateway', { root });
   } catch {
     return [];
   }

@@ -10,6 +10,10 @@ export interface LabPaths {
   readonly store: string;
   readonly psk: string;
   readonly zone: string;
+  /** Of a lab on Kubernetes: keys, kubeconfigs and data of the API server and etcd. */
+  readonly control: string;
+  /** Kubeconfig of the cluster's administrator. */
+  readonly adminKubeconfig: string;
   /** Log and pid file of a program of the lab itself: controller or supervisor. */
   log(program: string): string;
   pid(program: string): string;
@@ -25,6 +29,8 @@ export interface NodePaths {
   readonly run: string;
   log(program: string): string;
   pid(program: string): string;
+  /** Of a program of a lab on Kubernetes. */
+  kubeconfig(program: string): string;
 }
 
 export interface PodPaths {
@@ -42,6 +48,8 @@ export function labPaths(lab: string, root = LAB_ROOT): LabPaths {
     store: join(dir, 'store'),
     psk: join(dir, 'psk'),
     zone: join(dir, 'zone.json'),
+    control: join(dir, 'control'),
+    adminKubeconfig: join(dir, 'control/admin.kubeconfig'),
     log: (program) => join(dir, `${program}.log`),
     pid: (program) => join(dir, `${program}.pid`),
     node: (name) => nodePaths(join(dir, 'nodes', name)),
@@ -59,6 +67,7 @@ function nodePaths(dir: string): NodePaths {
     run,
     log: (program) => join(place(program), `${program}.log`),
     pid: (program) => join(place(program), `${program}.pid`),
+    kubeconfig: (program) => join(dir, `${program}.kubeconfig`),
   };
 }
 

@@ -5,7 +5,7 @@ import { UserError } from '../lib/errors.ts';
 import { buildNamespaces, unplug } from './build.ts';
 import { deleteNetns, netnsInode } from './netns.ts';
 import { LAB_ROOT, labPaths } from './paths.ts';
-import { planLab } from './plan/lab-plan.ts';
+import { type NamespacePlan, planLab } from './plan/lab-plan.ts';
 import { netnsName } from './plan/names.ts';
 import { isAlive } from './process-id.ts';
 import { findProcess, killAll, processesInNetns, startProcess } from './processes.ts';
@@ -36,7 +36,7 @@ export function programsToStart(lab: LabState, tools: LabTools, node?: string): 
 }
 
 async function killNode(lab: LabState, node: string, { exec = hostExec, root = LAB_ROOT }: LabTools): Promise<string> {
-  const plans = planLab(lab.topology, lab.name).filter((plan) => plan.node === node);
+  const plans = plansOf(lab, node);
   const names = plans.map(({ netns }) => netns);
   if ((await netnsInode(netnsName(lab.name, node))) === undefined) throw new UserError(`node ${node} is down already`);
   // The cable first: nobody may see the farewell packets of dying programs.
@@ -54,12 +54,16 @@ async function emptyRunFolder(run: string): Promise<void> {
 }
 
 async function startNode(lab: LabState, node: string, tools: LabTools): Promise<string> {
-  const plans = planLab(lab.topology, lab.name).filter((plan) => plan.node === node);
+  const plans = plansOf(lab, node);
   if ((await netnsInode(netnsName(lab.name, node))) !== undefined) throw new UserError(`node ${node} is up already`);
   await buildNamespaces(tools.exec ?? hostExec, plans);
   const wanted = programsToStart(lab, tools, node);
   for (const each of wanted) await startProcess(each);
   return `node ${node} is up: ${plans.length} namespaces built, ${wanted.length} programs started`;
+}
+
+function plansOf({ topology, name, kubernetes }: LabState, node: string): NamespacePlan[] {
+  return planLab(topology, name, kubernetes !== undefined).filter((plan) => plan.node === node);
 }
 
 async function killProgram(process_: LabProcess): Promise<string> {

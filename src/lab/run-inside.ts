@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { UserError } from '../lib/errors.ts';
 import { netnsInode } from './netns.ts';
+import { labPaths } from './paths.ts';
+import { CONTROL } from './plan/control.ts';
 import { INTERNET, netnsName } from './plan/names.ts';
 import type { LabState } from './state.ts';
 
@@ -12,8 +15,9 @@ import type { LabState } from './state.ts';
 export async function runInside(lab: LabState, member: string, argv: readonly string[]): Promise<number> {
   const { routers, nodes, pods } = lab.topology;
   const members = [...nodes, ...pods, ...routers].map(({ name }) => name);
-  if (member !== INTERNET && !members.includes(member)) {
-    throw new UserError(`lab ${lab.name} has no ${member}, but: ${[...members, INTERNET].join(', ')}`);
+  members.push(INTERNET, ...(lab.kubernetes === undefined ? [] : [CONTROL]));
+  if (!members.includes(member)) {
+    throw new UserError(`lab ${lab.name} has no ${member}, but: ${members.join(', ')}`);
   }
   if (argv.length === 0) throw new UserError('say what to run: raven lab exec NAME -- COMMAND…');
   const netns = netnsName(lab.name, member);
@@ -23,11 +27,17 @@ export async function runInside(lab: LabState, member: string, argv: readonly st
   for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, ignore);
   try {
     return await new Promise((resolve, reject) => {
-      const child = spawn('ip', ['netns', 'exec', netns, ...argv], { stdio: 'inherit' });
+      const child = spawn('ip', ['netns', 'exec', netns, ...argv], { stdio: 'inherit', env: { ...process.env, ...environmentOf(lab) } });
       child.on('error', reject);
       child.on('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     });
   } finally {
     for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.off(signal, ignore);
   }
+}
+
+/** In a lab on Kubernetes `kubectl` is found and is the administrator's. */
+function environmentOf({ name, kubernetes }: LabState): Readonly<Record<string, string>> {
+  if (kubernetes === undefined) return {};
+  return { KUBECONFIG: labPaths(name).adminKubeconfig, PATH: `${dirname(kubernetes.kubectl)}:${process.env['PATH'] ?? ''}` };
 }

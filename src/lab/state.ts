@@ -2,9 +2,20 @@ import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { UserError } from '../lib/errors.ts';
 import { listNetns } from './netns.ts';
 import { LAB_ROOT, labPaths } from './paths.ts';
-import { groupByLab } from './plan/names.ts';
+import { CONTROL } from './plan/control.ts';
+import { groupByLab, INTERNET } from './plan/names.ts';
 import type { ProcessId } from './process-id.ts';
 import type { Topology } from './topology/resolve.ts';
+
+/** Paths of a cluster's own programs. */
+export interface KubePrograms {
+  readonly etcd: string;
+  readonly apiServer: string;
+  readonly kubectl: string;
+  readonly kubeProxy: string;
+  readonly flanneld: string;
+  readonly coredns: string;
+}
 
 /** What is known about a lab as a whole: `lab.json`. Running processes are in pid files beside their logs. */
 export interface LabState {
@@ -19,6 +30,8 @@ export interface LabState {
   /** Whether controller and agents belong to it (not with `--no-raven`). */
   readonly raven: boolean;
   readonly vpnDriver?: string;
+  /** A real API server with its programs; absent with the `dir:` store. */
+  readonly kubernetes?: KubePrograms;
 }
 
 /** A lab as found on this machine; without `state` only remains of one. */
@@ -88,7 +101,11 @@ export async function chooseLab(name: string | undefined, root = LAB_ROOT): Prom
 }
 
 /** All namespaces that a lab has when everything is switched on, the internet first. */
-export function namespacesOf({ name, topology }: Pick<LabState, 'name' | 'topology'>): string[] {
-  const members = ['internet', ...[...topology.routers, ...topology.nodes, ...topology.pods].map((each) => each.name)];
+export function namespacesOf({ name, topology, kubernetes }: Pick<LabState, 'name' | 'topology' | 'kubernetes'>): string[] {
+  const members = [
+    INTERNET,
+    ...(kubernetes === undefined ? [] : [CONTROL]),
+    ...[...topology.routers, ...topology.nodes, ...topology.pods].map((each) => each.name),
+  ];
   return members.map((member) => `raven-${name}-${member}`);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { CommandError, hostExec } from '../drivers/exec/exec.ts';
 import { UserError } from '../lib/errors.ts';
 import { buildNamespaces } from './build.ts';
+import { seedCluster, waitForApiServer, writeKubeFiles } from './control-plane/bring-up.ts';
 import { forEachConcurrently } from './concurrent.ts';
 import { downLab } from './down.ts';
 import { checkHost } from './host.ts';
@@ -15,7 +16,7 @@ import { isAlive, lookUpProcess } from './process-id.ts';
 import { startProcess } from './processes.ts';
 import { checkPrograms } from './programs.ts';
 import type { Progress } from './progress.ts';
-import { claimLabFolder, findLabs, type LabState, namespacesOf, writeLabState } from './state.ts';
+import { claimLabFolder, findLabs, type KubePrograms, type LabState, namespacesOf, writeLabState } from './state.ts';
 import type { Topology } from './topology/resolve.ts';
 import { waitUntilNodesReady } from './wait.ts';
 
@@ -25,6 +26,8 @@ export interface UpOptions extends LabTools {
   readonly topologyFile: string;
   readonly raven: boolean;
   readonly vpnDriver?: string;
+  /** A real API server instead of a folder of manifests. */
+  readonly kubernetes?: KubePrograms & { readonly manifestsDir: string };
   /** Take down what has the same name. */
   readonly replace: boolean;
   readonly progress: Progress;
@@ -82,7 +85,7 @@ async function claimName(name: string, root: string): Promise<void> {
 }
 
 async function build(options: UpOptions, root: string): Promise<LabState> {
-  const { name, topology, topologyFile, raven, vpnDriver, progress, signal, exec = hostExec } = options;
+  const { name, topology, topologyFile, raven, vpnDriver, kubernetes, progress, signal, exec = hostExec } = options;
   const state: LabState = {
     version: 1,
     name,
@@ -93,22 +96,39 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
     topology,
     raven,
     ...(vpnDriver !== undefined && { vpnDriver }),
+    ...(kubernetes !== undefined && { kubernetes }),
   };
   await writeLabState(state, root);
   await writeFiles(state, root);
+  const kubeLab = kubernetes && { lab: state, kube: kubernetes, root, exec, manifestsDir: kubernetes.manifestsDir };
+  const controlPlane = kubeLab && (await writeKubeFiles(kubeLab));
   const programs = programsToStart(state, options);
   const controller = programs.filter(({ program }) => program === 'controller');
   const outside = programs.filter(({ netns, program }) => netns === undefined && program !== 'controller');
   // These need no namespaces: they get ready while the network is built.
   await forEachConcurrently(outside, START_CONCURRENCY, async (each) => void (await startProcess(each)));
-  const plans = planLab(topology, name);
+  const plans = planLab(topology, name, kubernetes !== undefined);
   await progress.step(
     'build the network',
     () => buildNamespaces(exec, plans),
     () => describeNetwork(topology, plans.length),
   );
   signal.throwIfAborted();
-  const inside = programs.filter(({ netns }) => netns !== undefined);
+  const ofApi = programs.filter(({ program }) => program === 'etcd' || program === 'apiserver');
+  const inside = programs.filter((each) => each.netns !== undefined && !ofApi.includes(each) && !controller.includes(each));
+  if (kubeLab !== undefined && controlPlane !== undefined) {
+    for (const each of ofApi) await startProcess(each);
+    await progress.step(
+      'start the API server',
+      () => waitForApiServer(kubeLab, signal),
+      () => controlPlane.url,
+    );
+    await progress.step(
+      'make nodes, pods, services and gateways',
+      () => seedCluster(kubeLab, controlPlane),
+      () => `${topology.nodes.length} nodes, ${topology.pods.length} pods, ${topology.services.length} services`,
+    );
+  }
   await progress.step(
     'start programs',
     () =>
@@ -117,7 +137,10 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
         await startProcess(each);
       }).then(async () => {
         // As in a cluster that Raven comes to: the nodes are Ready before anybody elects among them.
-        await waitUntilNodesReady(name, { root, timeoutMs: options.nodesReadyTimeoutMs ?? NODES_READY_TIMEOUT_MS, signal });
+        await waitUntilNodesReady(
+          { ...state, phase: 'up' },
+          { root, exec, timeoutMs: options.nodesReadyTimeoutMs ?? NODES_READY_TIMEOUT_MS, signal },
+        );
         for (const each of controller) await startProcess(each);
       }),
     () => describePrograms(programs),
@@ -131,6 +154,7 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
 async function writeFiles({ name, topology }: LabState, root: string): Promise<void> {
   const paths = labPaths(name, root);
   await mkdir(paths.store);
+  await mkdir(paths.control, { mode: 0o700 });
   const files: [string, string, number][] = [
     ...Object.entries(planManifests(topology, Date.now())).map(([file, text]): [string, string, number] => [
       join(paths.store, file),

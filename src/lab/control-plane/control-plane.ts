@@ -36,6 +36,11 @@ const YEAR_MS = 365 * 24 * 3_600_000;
 /** A clock that lags a little behind ours must find them valid. */
 const SKEW_MS = 3_600_000;
 
+/** How its two programs are started. Pure. */
+export function controlPlanePrograms(options: ControlPlaneOptions): Pick<ControlPlane, 'etcdArgv' | 'apiServerArgv'> {
+  return { etcdArgv: etcdArgv(options), apiServerArgv: apiServerArgv(options) };
+}
+
 /** Writes keys, certificates and the administrator's kubeconfig below `dir`; starts nothing. */
 export async function prepareControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { dir, address, port, serviceIp } = options;
@@ -75,8 +80,7 @@ export async function prepareControlPlane(options: ControlPlaneOptions): Promise
   ];
   for (const [name, text] of files) await writeFile(join(dir, name), text, { mode: 0o600 });
   return {
-    etcdArgv: etcdArgv(options),
-    apiServerArgv: apiServerArgv(options),
+    ...controlPlanePrograms(options),
     url,
     ca,
     caFile: join(dir, 'ca.crt'),

@@ -1,4 +1,5 @@
 import type { IptablesBackend, Topology } from '../topology/resolve.ts';
+import { planControl } from './control.ts';
 import { planInternet } from './internet.ts';
 import { planNode } from './node.ts';
 import { planPod } from './pod.ts';
@@ -7,7 +8,7 @@ import { planRouter } from './router.ts';
 /** One network namespace and all that is in it, as text for the tools that make it so. */
 export interface NamespacePlan {
   readonly netns: string;
-  readonly kind: 'internet' | 'router' | 'node' | 'pod';
+  readonly kind: 'internet' | 'control' | 'router' | 'node' | 'pod';
   /** Name of the router, node or pod. */
   readonly member: string;
   /** The node whose power supply it hangs on. */
@@ -38,13 +39,18 @@ export interface IptablesPlan {
   readonly text: string;
 }
 
-/** All namespaces of a lab: the internet, then routers, nodes and pods. Pure. */
-export function planLab(topology: Topology, lab: string): NamespacePlan[] {
+/**
+ * All namespaces of a lab: the internet, then routers, nodes and pods. Pure.
+ *
+ * @param kubernetes the API server has a machine of its own; flannel and kube-proxy write what is planned here otherwise
+ */
+export function planLab(topology: Topology, lab: string, kubernetes = false): NamespacePlan[] {
   return [
     planInternet(topology, lab),
+    ...(kubernetes ? [planControl(topology, lab)] : []),
     ...topology.routers.map((router) => planRouter(topology, router, lab)),
-    ...topology.nodes.map((node) => planNode(topology, node, lab)),
-    ...topology.pods.map((pod) => planPod(topology, pod, lab)),
+    ...topology.nodes.map((node) => planNode(topology, node, lab, kubernetes)),
+    ...topology.pods.map((pod) => planPod(topology, pod, lab, kubernetes)),
   ];
 }
 

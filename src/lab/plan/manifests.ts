@@ -29,7 +29,13 @@ function nodeManifest({ name, region, podCidr, ip }: LabNode, creationTimestamp:
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name, creationTimestamp, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', [GATEWAY_LABEL]: region } },
+    metadata: {
+      name,
+      creationTimestamp,
+      labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', [GATEWAY_LABEL]: region },
+      // As the node controllers of a cluster leave it; flannel 0.28 panics on a Node without any annotation.
+      annotations: { 'node.alpha.kubernetes.io/ttl': '0' },
+    },
     spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
     status: {
       addresses: [

@@ -6,13 +6,13 @@ import { netnsName, POD_BRIDGE, UPLINK } from './names.ts';
 import { familySettings } from './settings.ts';
 
 /** A pod as a bridge CNI sets it up. */
-export function planPod(topology: Topology, pod: LabPod, lab: string): NamespacePlan {
+export function planPod(topology: Topology, pod: LabPod, lab: string, kubernetes = false): NamespacePlan {
   const netns = netnsName(lab, pod.name);
   const node = netnsName(lab, pod.node);
   const host = topology.nodes.find(({ name }) => name === pod.node);
   const position = topology.pods.filter((other) => other.node === pod.node).findIndex(({ name }) => name === pod.name);
   const device = `veth${position + 1}`;
-  const mtu = host?.mtuBytes ?? topology.internet.mtuBytes;
+  const mtu = podMtu(host?.mtuBytes ?? topology.internet.mtuBytes, kubernetes);
   return {
     netns,
     kind: 'pod',
@@ -44,4 +44,9 @@ export function planPod(topology: Topology, pod: LabPod, lab: string): Namespace
 /** As kubelet writes it for `dnsPolicy: ClusterFirst`. */
 function resolvConf(clusterIp: string): string {
   return `search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver ${clusterIp}\noptions ndots:5\n`;
+}
+
+/** flannel's VXLAN between the nodes takes 50 bytes of each packet, and its CNI plugin tells the pods. */
+export function podMtu(nodeMtuBytes: number, kubernetes: boolean): number {
+  return kubernetes ? nodeMtuBytes - 50 : nodeMtuBytes;
 }

@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../../lib/errors.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { KubeApiError, type KubeClient, type KubeRequest, type RequestRecord } from './kube-client.ts';
 
@@ -10,13 +11,15 @@ export interface KubeClientOptions {
   readonly onRequest?: (record: RequestRecord) => void;
   /** Longest time without a byte before an answer counts as lost: half-open connections give none. */
   readonly answerTimeoutMs?: number;
-  /** The same for watches, to which the API server sends a bookmark about each minute. */
+  /** The same for watches once a bookmark has come, for then one comes each minute. (None come for a kind that never had an object.) */
   readonly watchSilenceMs?: number;
 }
 
 const ANSWER_TIMEOUT_MS = 15_000;
-const WATCH_SILENCE_MS = 100_000;
-/** Finds dead connections that wait in the pool. */
+const WATCH_SILENCE_MS = 150_000;
+/** A watch lives for 10 minutes at most (`timeoutSeconds`); a server that does not end it then is not there any more. */
+const WATCH_LIFE_MS = 660_000;
+/** Silence before TCP asks whether the other side is still there: some ten seconds without an answer end the connection (tcp(7), libuv). */
 const KEEP_ALIVE_MS = 15_000;
 const HTTP_UNAUTHORIZED = 401;
 const HTTP_TOO_MANY_REQUESTS = 429;
@@ -66,6 +69,7 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
     return new Promise((resolve, reject) => {
       const { signal, method } = request;
       const sent = open(url, { ...own, agent, method, headers, timeout: timeoutMs, ...(signal && { signal }) }, resolve);
+      sent.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
       sent.on('timeout', () => sent.destroy(new Error(`${access.server.host} does not answer (${timeoutMs} ms)`)));
       sent.on('error', (error) => reject(new Error(`${method} ${request.path}: ${error.message}`, { cause: error })));
       sent.end(body);
@@ -91,7 +95,7 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
     let received = 0;
     let code: number | undefined;
     try {
-      const answer = await send(asked, watchSilenceMs, undefined);
+      const answer = await send(asked, WATCH_LIFE_MS, undefined);
       code = answer.statusCode;
       if (code !== 200) parseAnswer(code ?? 0, await readAll(answer));
       let rest = '';
@@ -100,8 +104,15 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
         received += Buffer.byteLength(chunk);
         const lines = (rest + chunk).split('\n');
         rest = lines.pop() ?? '';
-        for (const line of lines) if (line !== '') yield JSON.parse(line) as unknown;
+        for (const line of lines.filter(Boolean)) {
+          const parsed = JSON.parse(line) as { readonly type?: string };
+          if (parsed.type === 'BOOKMARK') answer.socket.setTimeout(watchSilenceMs);
+          yield parsed;
+        }
       }
+    } catch (error) {
+      if (error instanceof KubeApiError) throw error;
+      throw new Error(`watch ${asked.path}: ${messageOf(error)}`, { cause: error });
     } finally {
       note(code, received);
     }
