@@ -151,6 +151,18 @@ describe('an agent', () => {
     await soon(() => linkNames(b1)).toEqual(['raven0', 'rvn-a1']);
   });
 
+  it('goes on working while the API takes no writes, and says how far it has come', async () => {
+    const { store, network, b1 } = site();
+    const mute: ClusterStore = { ...store, apply: () => new Promise(() => undefined) };
+    const { agent } = startAgent(b1, mute, network);
+    expect(agent.progress()).toMatchObject({ isSynced: false, isApplied: false, lastTickMs: undefined });
+    await soon(() => linkNames(b1)).toEqual(['raven0', 'rvn-a1']);
+    await soon(async () => agent.progress().isApplied).toBe(true);
+    b1.kernel.run('ip link del dev raven0');
+    agent.touched();
+    await soon(() => linkNames(b1)).toEqual(['raven0', 'rvn-a1']);
+  });
+
   it('plans a burst of 100 changes at most three times (R43)', async () => {
     const { store, network, b1 } = site();
     let listings = 0;

@@ -1,5 +1,6 @@
 import type { Gateway } from '../api/gateway.ts';
 import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
+import type { LoopProgress } from '../domain/agent-health.ts';
 import type { LocalFacts } from '../domain/facts.ts';
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { NodePlan } from '../domain/node-plan.ts';
@@ -15,8 +16,10 @@ import type { Clock } from '../lib/clock.ts';
 import { type Coalescer, createCoalescer } from '../lib/coalesce.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import { ConflictError, type ClusterStore } from '../store/cluster-store.ts';
+import type { ClusterStore } from '../store/cluster-store.ts';
+import { type AgentObserver, noObserver } from './observer.ts';
 import type { Prober } from './prober.ts';
+import { createPublisher } from './publisher.ts';
 
 export interface AgentParts {
   readonly node: string;
@@ -29,6 +32,7 @@ export interface AgentParts {
   readonly prober: Prober;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly observer?: AgentObserver;
 }
 
 export interface Agent {
@@ -38,6 +42,8 @@ export interface Agent {
   touched(): void;
   /** As `touched`, because an operator asked: the log tells when it is done. */
   resync(): void;
+  /** How far it has come, for probes. */
+  progress(): LoopProgress;
   /** Stops working and leaves everything as it is: packets go on. */
   stop(): Promise<void>;
 }
@@ -53,30 +59,45 @@ const STUCK_MS = 15_000;
 
 /** The loop of one node: observe, plan, set. See `docs/architecture.md`. */
 export function createAgent(parts: AgentParts): Agent {
-  const { node, store, exec, kernel, tunnels, dataPathReason, prober, clock, log } = parts;
+  const { node, store, exec, kernel, tunnels, dataPathReason, prober, clock, log, observer = noObserver } = parts;
   const gateways = new Map<string, Gateway>();
   const endpoints = new Map<string, TunnelEndpoint>();
   const synced = new Set<string>();
   const logged = new Set<string>();
   let facts: Omit<LocalFacts, 'dataPath'> | undefined;
-  let current: { readonly plan: NodePlan; readonly text: string } | undefined;
+  let appliedText: string | undefined;
+  let loggedRole: string | undefined;
   let lookAtKernel = true;
   let resyncAsked = false;
   let vpnStarted = false;
   let vpnCleaned = false;
   let cancelTimer = (): void => undefined;
   let stopped = false;
-  const ticks: Coalescer = createCoalescer(
-    tick,
-    (error) => {
-      log.error({ error: messageOf(error) }, 'tick failed');
+  let isApplied = false;
+  let obstacle: string | undefined;
+  let tickSinceMs: number | undefined;
+  let lastTickMs: number | undefined;
+  let seen: readonly TunnelState[] = [];
+  const publisher = createPublisher({ node, store, clock, log });
+  const ticks: Coalescer = createCoalescer(runTick, (error) => log.error({ error: messageOf(error) }, 'tick'), QUIET_MS);
+
+  async function runTick(): Promise<void> {
+    if (!isSynced() || stopped) return;
+    tickSinceMs = clock.now();
+    obstacle = undefined;
+    try {
+      await tick();
+    } catch (error) {
+      obstacle = messageOf(error);
+      log.error({ error: obstacle }, 'tick failed');
       schedule(RETRY_MS);
-    },
-    QUIET_MS,
-  );
+    }
+    lastTickMs = clock.now();
+    observer.ticked({ ok: obstacle === undefined, durationMs: lastTickMs - tickSinceMs, tunnels: seen, rtts: prober.rtts() });
+    tickSinceMs = undefined;
+  }
 
   async function tick(): Promise<void> {
-    if (synced.size < 2 || stopped) return;
     const full = lookAtKernel;
     lookAtKernel = false;
     const asked = resyncAsked;
@@ -84,16 +105,23 @@ export function createAgent(parts: AgentParts): Agent {
     const snapshot = buildSnapshot([...gateways.values()], [...endpoints.values()]);
     if (full || facts === undefined) facts = await observeFacts(exec, ownAddresses(snapshot));
     const local: LocalFacts = { ...facts, dataPath: tunnels.dataPath };
-    const states = vpnStarted ? await tunnels.list() : [];
-    const next = plan({ node, snapshot, facts: local, health: healthOf(states) });
+    const health = healthOf(await listTunnels());
+    const plannedAt = performance.now();
+    const next = plan({ node, snapshot, facts: local, health });
+    observer.planned(next, performance.now() - plannedAt);
     logFindings(next);
     // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down.
-    if (next.findings.some(({ reason }) => reason === 'NodeAddressMissing')) return schedule(RETRY_MS);
+    const missing = next.findings.find(({ reason }) => reason === 'NodeAddressMissing');
+    if (missing !== undefined) {
+      obstacle = missing.message;
+      return schedule(RETRY_MS);
+    }
     await startVpn(next);
     const failed = await setKernel(next, full);
     await setTunnels(next);
     prober.set({ address: local.hostSource, peers: next.paths });
     await publish(snapshot, next, local);
+    isApplied ||= !failed;
     if (asked) log.info('resync');
     schedule(failed ? RETRY_MS : RESYNC_MS);
   }
@@ -111,7 +139,8 @@ export function createAgent(parts: AgentParts): Agent {
   }
 
   function logFindings({ findings, role }: NodePlan): void {
-    if (role !== current?.plan.role) log.info({ role }, 'role');
+    if (role !== loggedRole) log.info({ role }, 'role');
+    loggedRole = role;
     for (const finding of findings) {
       const key = JSON.stringify(finding);
       if (!logged.has(key)) log.warn(finding, finding.message);
@@ -132,12 +161,13 @@ export function createAgent(parts: AgentParts): Agent {
   /** @returns whether something could not be written */
   async function setKernel(next: NodePlan, full: boolean): Promise<boolean> {
     const text = JSON.stringify({ ...next, tunnels: undefined, findings: undefined, paths: undefined });
-    if (!full && text === current?.text) return false;
+    if (!full && text === appliedText) return false;
     const changes = diffKernel(await kernel.observe(), next);
     if (changes.length > 0) log.info({ changes: changes.map(formatChange) }, 'setting');
     const { failed } = await kernel.apply(changes);
+    observer.compared({ writes: changes.length, failed: failed.length });
     for (const { change, error } of failed) log.error({ change: formatChange(change), error }, 'could not set');
-    current = failed.length === 0 ? { plan: next, text } : undefined;
+    appliedText = failed.length === 0 ? text : undefined;
     return failed.length > 0;
   }
 
@@ -152,29 +182,27 @@ export function createAgent(parts: AgentParts): Agent {
 
   async function publish(snapshot: Snapshot, next: NodePlan, local: LocalFacts): Promise<void> {
     const previous = endpoints.get(node);
-    const states = vpnStarted ? await tunnels.list() : [];
+    seen = await listTunnels();
     const report = describeEndpoint({
       node,
       snapshot,
       plan: next,
       facts: local,
       dataPathReason,
-      tunnels: states,
+      tunnels: seen,
       rtts: prober.rtts(),
       previous,
       nowMs: clock.now(),
     });
-    try {
-      if (report === undefined) {
-        if (previous !== undefined) await store.remove('TunnelEndpoint', node);
-        return;
-      }
-      const applied = await store.apply('TunnelEndpoint', report);
-      await store.updateStatus('TunnelEndpoint', { ...report, metadata: applied.metadata });
-    } catch (error) {
-      // Someone else wrote: the watch brings the new version, and with it the next tick.
-      if (!(error instanceof ConflictError)) log.warn({ error: messageOf(error) }, 'could not publish the TunnelEndpoint');
-    }
+    publisher.set(report, previous);
+  }
+
+  async function listTunnels(): Promise<readonly TunnelState[]> {
+    return vpnStarted ? tunnels.list() : [];
+  }
+
+  function isSynced(): boolean {
+    return synced.size === 2;
   }
 
   function schedule(delayMs: number): void {
@@ -212,9 +240,14 @@ export function createAgent(parts: AgentParts): Agent {
     stopped = true;
     cancelTimer();
     await ticks.stop();
+    await publisher.close();
     await prober.close();
     await tunnels.close();
   }
 
-  return { start, touched, resync, stop };
+  function progress(): LoopProgress {
+    return { isSynced: isSynced(), isApplied, tickSinceMs, lastTickMs, obstacle };
+  }
+
+  return { start, touched, resync, progress, stop };
 }

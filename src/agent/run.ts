@@ -1,87 +1,139 @@
-import { z } from 'zod';
-import { UserError } from '../lib/errors.ts';
-import { LOG_LEVELS } from '../lib/logger-levels.ts';
-import { createLogger } from '../lib/logger.ts';
-import { systemClock } from '../lib/clock.ts';
+import { judgeLiveness, judgeReadiness } from '../domain/agent-health.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
-import { detectDataPath } from '../drivers/ipsec/data-path.ts';
+import { openCharonExchange } from '../drivers/ipsec/charon-exchange.ts';
+import { type DataPathChoice, detectDataPath } from '../drivers/ipsec/data-path.ts';
 import { createIpsecDriver } from '../drivers/ipsec/ipsec-driver.ts';
-import { readPskFile } from '../drivers/ipsec/psk-file.ts';
+import { poll } from '../drivers/ipsec/process.ts';
+import { checkPskText, readPskFile } from '../drivers/ipsec/psk-file.ts';
 import { createKernel } from '../drivers/kernel.ts';
 import { watchKernel } from '../drivers/monitor.ts';
+import { type ObservabilityOptions, type ObservabilityServer, startObservabilityServer } from '../drivers/observability/server.ts';
 import { openEcho } from '../drivers/probe/echo.ts';
-import { openStore } from '../store/open-store.ts';
-import { createAgent } from './loop.ts';
+import { systemClock } from '../lib/clock.ts';
+import { messageOf, UserError } from '../lib/errors.ts';
+import { createLogger, type Logger } from '../lib/logger.ts';
+import { removeMirror } from '../store/mirror/copy-file.ts';
+import { type AgentMetrics, createAgentMetrics } from './agent-metrics.ts';
+import { type Agent, createAgent } from './loop.ts';
+import { openCluster } from './open-cluster.ts';
+import { type AgentOptions, parseAgentOptions } from './options.ts';
 import { createProber } from './prober.ts';
 
-const options = z.object({
-  node: z.string().min(1),
-  store: z.string().optional(),
-  pskFile: z.string().optional(),
-  vpnDriver: z.string(),
-  stateDir: z.string(),
-  runDir: z.string(),
-  logLevel: z.enum(LOG_LEVELS),
-  cleanup: z.boolean().optional(),
-});
-
 /** `raven agent`: builds the real parts, and works until SIGTERM or SIGINT. */
-export async function runAgent(input: unknown): Promise<void> {
-  const parsed = options.safeParse(input);
-  if (!parsed.success)
-    throw new UserError(parsed.error.issues.map(({ path, message }) => ({ source: `--${kebab(String(path[0]))}`, message })));
-  const { node, store: storeText, pskFile, vpnDriver, stateDir, runDir, logLevel, cleanup } = parsed.data;
-  if (vpnDriver !== 'ipsec')
-    throw new UserError([{ source: '--vpn-driver', message: `${JSON.stringify(vpnDriver)} is not known; there is: ipsec` }]);
+export async function runAgent(input: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Promise<void> {
+  const options = parseAgentOptions(input, env);
+  const { node, stateDir, runDir, logLevel } = options;
   const log = createLogger('agent', logLevel);
+  if (options.cleanup) return cleanUp(options, log);
   const exec = hostExec;
-  const kernel = createKernel(exec, { log });
-  if (cleanup === true) return cleanUp();
-  if (storeText === undefined)
-    throw new UserError([{ source: '--store', message: 'is required, for example --store dir:/etc/raven/manifests' }]);
-  if (pskFile === undefined)
-    throw new UserError([{ source: '--psk-file', message: 'is required: a file with the secret that all gateways share' }]);
-  const psk = await readPskFile(pskFile);
-  const store = await openStore(storeText);
-  const { dataPath, reason } = await detectDataPath(exec);
-  const tunnels = createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log });
-  const agent = createAgent({
-    node,
-    store,
-    exec,
-    kernel,
-    tunnels,
-    dataPathReason: reason,
-    prober: createProber(openEcho, log),
-    clock: systemClock,
-    log,
-  });
-  store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
-  log.info({ node, store: storeText, dataPath, reason }, 'started');
-  agent.start();
-  process.on('SIGHUP', () => agent.resync());
-  const monitor = watchKernel({}, () => agent.touched());
-  await stopSignal();
-  log.info('stopping; everything stays in place');
-  await monitor.close();
-  await agent.stop();
-  await store.close();
-
-  async function cleanUp(): Promise<void> {
-    await createIpsecDriver({ exec, runDir, stateDir, psk: '', dataPath: 'user', log }).cleanup();
-    const removed = await kernel.cleanup();
-    for (const line of removed) process.stdout.write(`${line}\n`);
-    process.stderr.write(`raven: removed ${removed.length} objects\n`);
+  const psk = await readPsk(options);
+  const stopping = stopSignal();
+  const metrics = createAgentMetrics();
+  const store = await openCluster({ ...options, env, metrics, log });
+  let agent: Agent | undefined;
+  const servers = await startServers(options, metrics, log, () => agent);
+  try {
+    const choice = await chooseDataPath(options, stopping, log);
+    if (choice === undefined) return;
+    const { dataPath, reason } = choice;
+    agent = createAgent({
+      node,
+      store,
+      exec,
+      kernel: createKernel(exec, { log }),
+      tunnels: createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log, charon: options.charon }),
+      dataPathReason: reason,
+      prober: createProber(openEcho, log),
+      clock: systemClock,
+      log,
+      observer: metrics.observer,
+    });
+    store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
+    log.info({ node, store: options.store, dataPath, reason }, 'started');
+    await work(agent, stopping);
+  } finally {
+    log.info('stopping; everything stays in place');
+    for (const server of servers) await server.close();
+    await store.close();
   }
 }
 
-function kebab(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+async function work(agent: Agent, stopping: AbortSignal): Promise<void> {
+  agent.start();
+  process.on('SIGHUP', () => agent.resync());
+  const monitor = watchKernel({}, () => agent.touched());
+  await aborted(stopping);
+  await monitor.close();
+  await agent.stop();
 }
 
-function stopSignal(): Promise<void> {
+async function readPsk({ psk }: AgentOptions): Promise<string> {
+  if (psk === undefined) {
+    const message = 'is required, as VPN_CONNECTION_PSK is not set: a file with the secret that all gateways share';
+    throw new UserError([{ source: '--psk-file', message }]);
+  }
+  return 'file' in psk ? readPskFile(psk.file) : checkPskText(psk.text, 'VPN_CONNECTION_PSK');
+}
+
+/** Who runs charon decides for both. Undefined when the agent is told to stop while it waits. */
+async function chooseDataPath({ charon, runDir }: AgentOptions, stopping: AbortSignal, log: Logger): Promise<DataPathChoice | undefined> {
+  if (charon === 'own') return detectDataPath(hostExec);
+  const { dataPath } = openCharonExchange(runDir);
+  for (;;) {
+    const found = await poll(async () => (stopping.aborted ? 'stop' : await dataPath.read()), WAIT_LOG_MS);
+    if (found === 'stop') return undefined;
+    if (found !== undefined) return found;
+    log.warn({ runDir }, 'waiting for `raven charon` with the same --run-dir');
+  }
+}
+
+/** How often the log says what the agent waits for. */
+const WAIT_LOG_MS = 10_000;
+
+/** A port that is taken is no reason to leave a node without its tunnels. */
+async function startServers(
+  { metrics, health }: AgentOptions,
+  { registry }: AgentMetrics,
+  log: Logger,
+  agent: () => Agent | undefined,
+): Promise<ObservabilityServer[]> {
+  const live = (): string | undefined => {
+    const running = agent();
+    return running && judgeLiveness(running.progress(), systemClock.now());
+  };
+  const ready = (): string | undefined => {
+    const running = agent();
+    return running === undefined ? 'waiting for `raven charon`' : judgeReadiness(running.progress());
+  };
+  const wanted: ObservabilityOptions[] = [
+    ...(health === 'off' ? [] : [{ health: { ...health, live, ready }, log }]),
+    ...(metrics === 'off' ? [] : [{ metrics: { ...metrics, registry }, log }]),
+  ];
+  const started = await Promise.allSettled(wanted.map(startObservabilityServer));
+  return started.flatMap((result) => {
+    if (result.status === 'fulfilled') return [result.value];
+    log.error({ error: messageOf(result.reason) }, 'metrics or health cannot be served');
+    return [];
+  });
+}
+
+async function cleanUp({ stateDir, runDir }: AgentOptions, log: Logger): Promise<void> {
+  await createIpsecDriver({ exec: hostExec, runDir, stateDir, psk: '', dataPath: 'user', log }).cleanup();
+  const removed = await createKernel(hostExec, { log }).cleanup();
+  for (const line of removed) process.stdout.write(`${line}\n`);
+  await removeMirror(stateDir);
+  process.stderr.write(`raven: removed ${removed.length} objects\n`);
+}
+
+function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => controller.abort());
+  return controller.signal;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    process.once('SIGTERM', () => resolve());
-    process.once('SIGINT', () => resolve());
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
   });
 }

@@ -33,9 +33,9 @@ const WORDS: Readonly<Record<Kind, readonly string[]>> = {
 };
 
 /** @returns whether the object asked for is there */
-export async function runGet(request: GetRequest): Promise<boolean> {
+export async function runGet(request: GetRequest, env: NodeJS.ProcessEnv): Promise<boolean> {
   const kind = parseResource(request.resource);
-  const store = await openStore(request.store);
+  const store = await openStore(request.store, { kube: { env } });
   try {
     const { found, stdout, stderr } = await renderGet(store, kind, request, Date.now());
     process.stderr.write(stderr);

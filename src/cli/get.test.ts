@@ -136,7 +136,9 @@ describe('raven get', () => {
       stderr: 'Error from store: gateways "x" not found\n',
     });
     expect(() => parseResource('pods')).toThrow(
-      new UserError('"pods" is not known; there are: gateways, tunnelendpoints, nodes, leases, events'),
+      new UserError(
+        '"pods" is not known; there are: gateways, tunnelendpoints, nodes, leases, events, configmaps, services, endpointslices, blockaffinities',
+      ),
     );
     const empty = await renderGet(createMemoryStore(), 'Node', { resource: 'nodes', name: undefined, store: '' }, NOW);
     expect(empty).toEqual({ found: true, stdout: '', stderr: 'No resources found\n' });
@@ -157,7 +159,7 @@ describe('raven get', () => {
   it('says in its help where additions are kept', () => {
     const program = new Command().configureOutput({ writeOut: (text) => void (help += text) });
     let help = '';
-    addGetCommand(program);
+    addGetCommand(program, {});
     program.commands[0]?.outputHelp();
     expect(help).toContain('DIR/raven-state/<Kind>/');
   });

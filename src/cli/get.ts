@@ -6,13 +6,14 @@ export interface GetOptions {
   readonly namespace?: string;
 }
 
-export function addGetCommand(program: Command): void {
+/** @param env where KUBECONFIG is looked for */
+export function addGetCommand(program: Command, env: NodeJS.ProcessEnv): void {
   program
     .command('get')
-    .description('the objects as stored: gateways (gw), tunnelendpoints (te), nodes, leases, events')
+    .description('the objects as stored: gateways (gw), tunnelendpoints (te), nodes, services, leases, events …')
     .argument('<kind>', 'singular or plural')
     .argument('[name]', 'only this one')
-    .requiredOption('--store <dir:DIR>', 'where the cluster objects are')
+    .option('--store <store>', 'where the cluster objects are: kube, kube:FILE (a kubeconfig) or dir:DIR (manifests)', 'kube')
     .addOption(new Option('-o, --output <format>', 'instead of a table').choices(['json', 'yaml', 'wide']))
     .option('-n, --namespace <namespace>', 'of leases and events; default: all')
     .addHelpText(
@@ -21,6 +22,6 @@ export function addGetCommand(program: Command): void {
     )
     .action(async (kind: string, name: string | undefined, options: GetOptions) => {
       const { runGet } = await import('./get-run.ts');
-      if (!(await runGet({ ...options, resource: kind, name }))) process.exitCode = 1;
+      if (!(await runGet({ ...options, resource: kind, name }, env))) process.exitCode = 1;
     });
 }

@@ -3,10 +3,13 @@ import { addMatrixCommand } from '../lab/matrix/command.ts';
 
 const NAME = ['--name <lab>', 'which lab; default: the only one there is'] as const;
 
-/** `raven lab …`: regions, NATs and pods as network namespaces of this machine, with the real programs in them. */
-export function addLabCommands(program: Command): void {
+/**
+ * `raven lab …`: regions, NATs and pods as network namespaces of this machine, with the real programs in them.
+ * @param env where KUBEBUILDER_ASSETS and PATH are looked for
+ */
+export function addLabCommands(program: Command, env: NodeJS.ProcessEnv): void {
   const lab = program.command('lab').description('build whole clusters of regions out of network namespaces, and try things on them');
-  addUp(lab);
+  addUp(lab, env);
   lab
     .command('ls')
     .description('what is in a lab: nodes, pods, routers, their namespaces, programs and logs')
@@ -20,7 +23,7 @@ export function addLabCommands(program: Command): void {
     .argument('<command...>', 'after --')
     .option(...NAME)
     .action(async (member: string, argv: string[], flags: { name?: string }) =>
-      (await import('../lab/commands.ts')).execCommand(member, argv, flags),
+      (await import('../lab/commands.ts')).execCommand(member, argv, flags, env),
     );
   addMatrixCommand(lab);
   addPower(lab);
@@ -32,7 +35,7 @@ export function addLabCommands(program: Command): void {
     .action(async (flags: { name?: string; all?: boolean }) => (await import('../lab/commands.ts')).downCommand(flags));
 }
 
-function addUp(lab: Command): void {
+function addUp(lab: Command, env: NodeJS.ProcessEnv): void {
   lab
     .command('up')
     .description('build a lab, start its programs, and wait until the regions are connected')
@@ -45,7 +48,7 @@ function addUp(lab: Command): void {
     .option('--replace', 'take down a lab of the same name first')
     .option('--timeout <seconds>', 'how long to wait for tunnels', '60')
     .action(async (file: string, flags: Parameters<typeof import('../lab/commands.ts').upCommand>[1]) =>
-      (await import('../lab/commands.ts')).upCommand(file, flags),
+      (await import('../lab/commands.ts')).upCommand(file, flags, env),
     );
 }
 

@@ -20,10 +20,10 @@ export interface PlanOptions {
 }
 
 /** @returns false when `--diff` found a difference */
-export async function runPlan({ store: storeText, node, output, diff = false }: PlanOptions): Promise<boolean> {
+export async function runPlan({ store: storeText, node, output, diff = false }: PlanOptions, env: NodeJS.ProcessEnv): Promise<boolean> {
   if (output !== 'text' && output !== 'json')
     throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
-  const store = await openStore(storeText);
+  const store = await openStore(storeText, { kube: { env } });
   try {
     const endpoints = await store.list('TunnelEndpoint');
     const snapshot = buildSnapshot(await store.list('Gateway'), endpoints);

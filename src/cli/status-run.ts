@@ -5,10 +5,10 @@ import { formatAge } from './age.ts';
 import { formatTable } from './table.ts';
 
 /** @returns whether all is well */
-export async function runStatus({ store: storeText, output }: { store: string; output: string }): Promise<boolean> {
+export async function runStatus({ store: storeText, output }: { store: string; output: string }, env: NodeJS.ProcessEnv): Promise<boolean> {
   if (output !== 'text' && output !== 'json')
     throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
-  const store = await openStore(storeText);
+  const store = await openStore(storeText, { kube: { env } });
   try {
     const status = clusterStatus(await store.list('Gateway'), await store.list('TunnelEndpoint'));
     process.stdout.write(output === 'json' ? `${JSON.stringify(status, undefined, 2)}\n` : formatStatus(status, Date.now()));

@@ -1,14 +1,15 @@
 import type { Command } from 'commander';
 
-export function addStatusCommand(program: Command): void {
+/** @param env where KUBECONFIG is looked for */
+export function addStatusCommand(program: Command, env: NodeJS.ProcessEnv): void {
   program
     .command('status')
     .description('gateways, tunnel endpoints and tunnels: how, since when, round trip')
-    .requiredOption('--store <dir:DIR>', 'where the cluster objects are')
+    .option('--store <store>', 'where the cluster objects are: kube, kube:FILE (a kubeconfig) or dir:DIR (manifests)', 'kube')
     .option('-o, --output <format>', 'text or json', 'text')
     .addHelpText('after', '\nExit code 1 when a region has no active gateway or a tunnel is not up.')
     .action(async (options: { store: string; output: string }) => {
       const { runStatus } = await import('./status-run.ts');
-      if (!(await runStatus(options))) process.exitCode = 1;
+      if (!(await runStatus(options, env))) process.exitCode = 1;
     });
 }

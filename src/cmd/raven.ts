@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addAgentCommand } from '../cli/agent.ts';
+import { addCharonCommand } from '../cli/charon.ts';
 import { addCompletionCommand } from '../cli/completion.ts';
 import { addControllerCommand } from '../cli/controller.ts';
 import { addGetCommand } from '../cli/get.ts';
@@ -18,6 +19,7 @@ const program = new Command('raven')
   .exitOverride();
 for (const add of [
   addAgentCommand,
+  addCharonCommand,
   addControllerCommand,
   addGetCommand,
   addPlanCommand,
@@ -25,7 +27,7 @@ for (const add of [
   addLabCommands,
   addCompletionCommand,
 ])
-  add(program);
+  add(program, process.env);
 
 // A reader that went away (`raven get … | head`) is no fault.
 process.stdout.on('error', () => process.exit(0));

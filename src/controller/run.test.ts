@@ -13,7 +13,7 @@ describe('runController', () => {
     dir = await mkdtemp(join(tmpdir(), 'raven-controller-'));
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
-  const once = (overrides: object = {}) => runController({ store: `dir:${dir}`, once: true, logLevel: 'info', ...overrides });
+  const once = (overrides: object = {}) => runController({ store: `dir:${dir}`, once: true, logLevel: 'info', ...overrides }, {});
 
   it('writes every status once, beside manifests that stay as they are', async () => {
     const manifest = [testNode('b1', { region: 'b', podCIDR: '10.1.0.0/24' }), testGateway('b', { endpoints: ['b1'] })]

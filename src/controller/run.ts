@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CONTROLLER_FIELD_MANAGER } from '../api/names.ts';
 import { UserError } from '../lib/errors.ts';
 import { createLogger } from '../lib/logger.ts';
 import { LOG_LEVELS } from '../lib/logger-levels.ts';
@@ -9,13 +10,13 @@ import { formatReconciled, reconcileOnce, startController } from './controller.t
 const options = z.object({ store: z.string().min(1), once: z.boolean().default(false), logLevel: z.enum(LOG_LEVELS) });
 
 /** `raven controller`: works until SIGTERM or SIGINT, or with `once` until everything is written. */
-export async function runController(input: unknown): Promise<void> {
+export async function runController(input: unknown, env: NodeJS.ProcessEnv): Promise<void> {
   const parsed = options.safeParse(input);
   if (!parsed.success)
     throw new UserError(parsed.error.issues.map(({ path, message }) => ({ source: FLAGS[String(path[0])] ?? '', message })));
   const { store: storeText, once, logLevel } = parsed.data;
   const log = createLogger('controller', once ? 'error' : logLevel);
-  const store = await openStore(storeText);
+  const store = await openStore(storeText, { kube: { env, userAgent: 'raven-controller', fieldManager: CONTROLLER_FIELD_MANAGER } });
   try {
     if (once) await printOnce(store);
     else await untilStopped(store);

@@ -34,11 +34,11 @@ export interface LabFlags {
 }
 
 /** `raven lab up FILE` */
-export async function upCommand(file: string, flags: UpFlags): Promise<void> {
+export async function upCommand(file: string, flags: UpFlags, env: NodeJS.ProcessEnv): Promise<void> {
   const timeoutMs = parseSeconds(flags.timeout);
   const entry = await programFile();
   const projectDir = join(dirname(entry), '..');
-  const kubernetes = findKubernetes(flags.store, projectDir);
+  const kubernetes = findKubernetes(flags.store, projectDir, env);
   const { topology, topologyFile } = await loadTopology(file, projectDir);
   const name = flags.name === undefined ? topology.name : checkName(flags.name);
   const progress = createProgress(process.stderr);
@@ -89,8 +89,8 @@ export async function lsCommand({ name, output }: LabFlags & { readonly output: 
 }
 
 /** `raven lab exec NAME -- CMD…` */
-export async function execCommand(member: string, argv: readonly string[], { name }: LabFlags): Promise<void> {
-  process.exitCode = await runInside(await chooseLab(name), member, argv);
+export async function execCommand(member: string, argv: readonly string[], { name }: LabFlags, env: NodeJS.ProcessEnv): Promise<void> {
+  process.exitCode = await runInside(await chooseLab(name), member, argv, env);
 }
 
 /** `raven lab kill|start NAME` */
@@ -141,10 +141,10 @@ class NotConnected extends Error {
 }
 
 /** What `--store kube` needs. @throws {UserError} for another word, or naming what is missing */
-function findKubernetes(store: string, projectDir: string): UpOptions['kubernetes'] {
+function findKubernetes(store: string, projectDir: string, env: NodeJS.ProcessEnv): UpOptions['kubernetes'] {
   if (store === 'dir') return undefined;
   if (store !== 'kube') throw new UserError([{ source: '--store', message: `must be dir or kube, not ${JSON.stringify(store)}` }]);
-  const binaries = findKubeBinaries(process.env, projectDir);
+  const binaries = findKubeBinaries(env, projectDir);
   const pathOf = (program: KubeProgram): string => binaries.paths.get(program) ?? '';
   const missing = missingKubePrograms(binaries, ['etcd', 'kube-apiserver', 'kubectl', 'kube-proxy', 'flanneld', 'coredns']);
   if (missing.length > 0)

@@ -12,7 +12,7 @@ import type { LabState } from './state.ts';
  * Runs a command inside a node, pod, router or the internet of a lab, with our own standard input and outputs.
  * @returns its exit code; 128 + n after signal n, as shells do
  */
-export async function runInside(lab: LabState, member: string, argv: readonly string[]): Promise<number> {
+export async function runInside(lab: LabState, member: string, argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const { routers, nodes, pods } = lab.topology;
   const members = [...nodes, ...pods, ...routers].map(({ name }) => name);
   members.push(INTERNET, ...(lab.kubernetes === undefined ? [] : [CONTROL]));
@@ -27,7 +27,7 @@ export async function runInside(lab: LabState, member: string, argv: readonly st
   for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, ignore);
   try {
     return await new Promise((resolve, reject) => {
-      const child = spawn('ip', ['netns', 'exec', netns, ...argv], { stdio: 'inherit', env: { ...process.env, ...environmentOf(lab) } });
+      const child = spawn('ip', ['netns', 'exec', netns, ...argv], { stdio: 'inherit', env: { ...env, ...environmentOf(lab, env) } });
       child.on('error', reject);
       child.on('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     });
@@ -37,7 +37,7 @@ export async function runInside(lab: LabState, member: string, argv: readonly st
 }
 
 /** In a lab on Kubernetes `kubectl` is found and is the administrator's. */
-function environmentOf({ name, kubernetes }: LabState): Readonly<Record<string, string>> {
+function environmentOf({ name, kubernetes }: LabState, { PATH = '' }: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
   if (kubernetes === undefined) return {};
-  return { KUBECONFIG: labPaths(name).adminKubeconfig, PATH: `${dirname(kubernetes.kubectl)}:${process.env['PATH'] ?? ''}` };
+  return { KUBECONFIG: labPaths(name).adminKubeconfig, PATH: `${dirname(kubernetes.kubectl)}:${PATH}` };
 }

@@ -8,13 +8,13 @@ import type { RequestRecord } from './kube/kube-client.ts';
 import type { KubeStore } from './kube/kube-store.ts';
 
 export interface OpenStoreOptions extends DirStoreOptions {
-  /** For the kube store. */
+  /** For the kube store; without it only `dir:` can be opened. */
   readonly kube?: KubeOptions;
 }
 
 export interface KubeOptions {
   /** Variables that say where the cluster is, as kubectl reads them; `process.env` of the program. */
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env: NodeJS.ProcessEnv;
   readonly userAgent?: string;
   readonly fieldManager?: string;
   /** Kinds of which only one namespace may be read. */
@@ -29,7 +29,7 @@ export interface KubeOptions {
  * @throws {UserError} when it is of another form, there is no such directory, or no cluster is known
  */
 export async function openStore(text: string, options: OpenStoreOptions = {}): Promise<ClusterStore> {
-  if (isKube(text)) return openKube(text, options.kube);
+  if (isKube(text) && options.kube !== undefined) return openKube(text, options.kube);
   const dir = storeDir(text);
   if (tryStat(dir) === undefined) throw new UserError([{ source: '--store', message: `there is no directory ${dir}` }]);
   if (tryStat(dir)?.isDirectory() !== true) throw new UserError([{ source: '--store', message: `${dir} is no directory` }]);
@@ -45,14 +45,14 @@ export function isKube(text: string): boolean {
  * Opens `kube` or `kube:FILE`; the first request finds out whether the API server answers.
  * @throws {UserError} when no cluster is known
  */
-export async function openKube(text: string, options: KubeOptions = {}): Promise<KubeStore> {
+export async function openKube(text: string, options: KubeOptions): Promise<KubeStore> {
   // Loaded only when needed: commands on a directory start without it.
   const [{ findCluster }, { createKubeClient }, { createKubeStore }] = await Promise.all([
     import('./kube/cluster-access.ts'),
     import('./kube/create-kube-client.ts'),
     import('./kube/kube-store.ts'),
   ]);
-  const { env = process.env, userAgent = 'raven', fieldManager = AGENT_FIELD_MANAGER, namespaces, onRequest, onFailure } = options;
+  const { env, userAgent = 'raven', fieldManager = AGENT_FIELD_MANAGER, namespaces, onRequest, onFailure } = options;
   const file = text.slice('kube:'.length);
   const access = await findCluster({ ...(file !== '' && { file }), env });
   const client = createKubeClient(access, { userAgent, ...(onRequest && { onRequest }) });

@@ -7,6 +7,8 @@ const PROGRAMS = [
   { path: '/usr/lib/ipsec/charon', profile: '/etc/apparmor.d/usr.lib.ipsec.charon' },
 ] as const;
 const AA_EXEC = '/usr/bin/aa-exec';
+/** PATH of charon unless another is given. */
+export const DEFAULT_CHARON_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 const PACKAGES = 'charon-systemd strongswan-swanctl libcharon-extra-plugins';
 
 /**

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { DataPath } from '../../domain/node-plan.ts';
@@ -7,6 +7,7 @@ import { messageOf, UserError } from '../../lib/errors.ts';
 import { fnv1a } from '../../lib/hash.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { renderCharonConf } from './charon-conf.ts';
+import { EXCHANGE_FILES, replaceFile } from './charon-exchange.ts';
 import { charonCommand } from './charon-program.ts';
 import { identifyProcess, isRunning, poll, type ProcessId, signalProcess } from './process.ts';
 import { connectVici, type ViciClient } from './vici-client.ts';
@@ -14,7 +15,8 @@ import { connectVici, type ViciClient } from './vici-client.ts';
 /** A charon that answers. */
 export interface RunningCharon {
   readonly client: ViciClient;
-  readonly pid: number;
+  /** Absent when it runs in another container. */
+  readonly pid: number | undefined;
   /** Whether it was started just now, and so knows nothing. */
   readonly fresh: boolean;
   /** Name under which charon knows its TUN device; noted by `noteTun`. */
@@ -159,7 +161,8 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
   async function stop(): Promise<void> {
     const state = await readState();
     if (state !== undefined) await end(state);
-    for (const name of ['charon.vici', 'charon.pid', 'charon.json', 'strongswan.conf']) await rm(file(name), { force: true });
+    for (const name of ['charon.vici', 'charon.pid', 'charon.json', 'strongswan.conf', ...EXCHANGE_FILES])
+      await rm(file(name), { force: true });
   }
 
   async function readState(): Promise<State | undefined> {
@@ -172,8 +175,8 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
 
   /** charon.pid is for people and other programs; what counts for us also holds when process numbers start over. */
   async function writeState(state: State): Promise<void> {
-    await replace(file('charon.json'), `${JSON.stringify(state)}\n`);
-    await replace(file('charon.pid'), `${state.pid}\n`);
+    await replaceFile(file('charon.json'), `${JSON.stringify(state)}\n`);
+    await replaceFile(file('charon.pid'), `${state.pid}\n`);
   }
 
   async function logTail(): Promise<string> {
@@ -185,9 +188,4 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
   }
 
   return { ensure, noteTun, stop };
-}
-
-async function replace(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
-  await rename(`${path}.new`, path);
 }

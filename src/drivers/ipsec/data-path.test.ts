@@ -29,6 +29,19 @@ describe('detectDataPath', () => {
     });
   });
 
+  it('tries in place, and takes away what it made, where it may not make a network namespace', async () => {
+    const commands: string[] = [];
+    const exec: Exec = (argv, options) => {
+      const trouble = argv[0] === 'unshare' ? 'unshare: unshare failed: Operation not permitted\n' : undefined;
+      if (trouble !== undefined) return Promise.reject(new CommandError(argv, 1, trouble));
+      commands.push(/^(link|xfrm state) \w+/.exec(options?.stdin ?? '')?.[0] ?? '');
+      return Promise.resolve('');
+    };
+    expect((await detectDataPath(exec)).dataPath).toBe('kernel');
+    expect(commands.filter((each) => each.startsWith('link'))).toEqual(['link del', 'link add', 'link del']);
+    expect(commands.filter((each) => each.startsWith('xfrm'))).toEqual(['xfrm state delete', 'xfrm state add', 'xfrm state delete']);
+  });
+
   it.runIf(process.getuid?.() === 0)('leaves nothing behind on this machine', async () => {
     const before = await hostExec(['ip', '-o', 'link']);
     expect((await detectDataPath(hostExec)).reason).toMatch(/^the kernel (has|lacks) /);

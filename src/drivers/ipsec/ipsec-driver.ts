@@ -1,44 +1,27 @@
 import { DEFAULT_TUNNEL_PORT } from '../../api/names.ts';
-import type { DataPath, TunnelPlan } from '../../domain/node-plan.ts';
-import { type Clock, systemClock } from '../../lib/clock.ts';
+import type { TunnelPlan } from '../../domain/node-plan.ts';
+import { systemClock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import { listAt } from '../../net/vici.ts';
-import type { Logger } from '../../lib/logger.ts';
-import type { Exec } from '../exec/exec.ts';
 import { createAlarm } from './alarm.ts';
 import { createAttemptBook } from './attempts.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
+import { DEFAULT_CHARON_PATH } from './charon-program.ts';
 import { type Connection, planConnections } from './connection.ts';
+import { createExternalCharon } from './external-charon.ts';
 import { createGreetings } from './greetings.ts';
-import { listIkeSas, observeCharon, replacedStates } from './observe.ts';
+import type { IpsecDriverOptions } from './ipsec-options.ts';
+import { listIkeSas, observeCharon, replacedStates, unknownStates } from './observe.ts';
 import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
 import { reasonOf } from './reasons.ts';
+import { restartDelayMs } from './restart-delay.ts';
 import { secretActions } from './secret.ts';
 import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
 import { describeTunnels, remember, type TunnelMemory } from './tunnel-state.ts';
 import { createUserDevice } from './user-device.ts';
 import type { ViciClient } from './vici-client.ts';
 import { deleteStates, observeXfrm, removeOurs, type XfrmState } from './xfrm.ts';
-
-export interface IpsecDriverOptions {
-  readonly exec: Exec;
-  /** For what a reboot may take: configuration, socket, log, process number. */
-  readonly runDir: string;
-  /** For what must outlive a reboot; nothing so far. */
-  readonly stateDir: string;
-  /** Given to charon over its socket; never written to disk or log. */
-  readonly psk: string;
-  readonly dataPath: DataPath;
-  readonly log: Logger;
-  readonly clock?: Clock;
-  /** What starts a program where charon belongs, such as `ip netns exec NAME`; nothing when we are there already. */
-  readonly spawnPrefix?: readonly string[];
-  /** PATH of charon. */
-  readonly path?: string;
-  /** In [0, 1). */
-  readonly random?: () => number;
-}
 
 export interface IpsecDriver extends TunnelDriver {
   /** How many changes were made so far: VICI commands that are not mere questions, and lines for `ip`. */
@@ -52,20 +35,27 @@ interface Desired {
   readonly connections: readonly Connection[];
 }
 
-const DEFAULT_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 /** Commands that only ask. */
 const QUESTION = /^(version|stats|list-|get-)/;
 /** After an event: others of the same moment are still to come. */
 const QUIET_MS = 100;
-const FIRST_RESTART_MS = 100;
-const LAST_RESTART_MS = 10_000;
 /** A charon that lives so long counts as healthy again. */
 const STABLE_MS = 30_000;
 const EVENTS = ['ike-updown', 'child-updown', 'ike-rekey', 'child-rekey'] as const;
 
 /** IPsec by a charon of our own, spoken to over VICI. It works by itself between two calls of `set`: restarts charon, calls peers again. */
 export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
-  const { exec, runDir, psk, dataPath, log, clock = systemClock, spawnPrefix = [], path = DEFAULT_PATH, random = Math.random } = options;
+  const {
+    exec,
+    runDir,
+    psk,
+    dataPath,
+    log,
+    clock = systemClock,
+    spawnPrefix = [],
+    path = DEFAULT_CHARON_PATH,
+    random = Math.random,
+  } = options;
   const listeners: (() => void)[] = [];
   const attempts = createAttemptBook(random);
   const greetings = createGreetings();
@@ -83,18 +73,15 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
 
   const alarm = createAlarm(clock, lookAgain);
   const device = createUserDevice(exec, (lines) => (writes += lines));
-  const charon = createCharon({
-    dataPath,
-    runDir,
-    log,
-    spawnPrefix,
-    path,
-    onCommand: (command) => (writes += QUESTION.test(command) ? 0 : 1),
-    beforeStart: async () => {
-      if (dataPath === 'user') await device.remove();
-      else stale = (await observeXfrm(exec)).states;
-    },
-  });
+  const onCommand = (command: string): void => void (writes += QUESTION.test(command) ? 0 : 1);
+  const beforeStart = async (): Promise<void> => {
+    if (dataPath === 'user') await device.remove();
+    else stale = (await observeXfrm(exec)).states;
+  };
+  const isExternal = options.charon === 'external';
+  const charon = isExternal
+    ? createExternalCharon({ runDir, log, onCommand })
+    : createCharon({ dataPath, runDir, log, spawnPrefix, path, onCommand, beforeStart });
 
   /** One thing at a time: two reconciliations at once would both call a missing peer. */
   function exclusive<T>(task: () => Promise<T>): Promise<T> {
@@ -107,6 +94,9 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     if (running !== undefined) return running;
     const now = await charon.ensure(port);
     if (now.fresh) attempts.clear();
+    // Nobody told us before it was started; what it does not know is not its own.
+    if (now.fresh && isExternal && dataPath === 'kernel')
+      stale = unknownStates((await observeXfrm(exec)).states, await listIkeSas(now.client));
     await adopt(now);
     running = now;
     const { client } = now;
@@ -290,9 +280,4 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     writes: () => writes,
     pid: () => running?.pid,
   };
-}
-
-/** At once for the first time: with ESP in the kernel no packet comes in while nobody holds the UDP port. */
-function restartDelayMs(failures: number): number {
-  return failures <= 1 ? 0 : Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** (failures - 1));
 }

@@ -46,5 +46,11 @@ export function replacedStates(stale: readonly XfrmState[], ikeSas: readonly Ike
     .filter(({ children }) => children.some((child) => isCarrying(child) && child.installedS > 2))
     .map(({ name }) => name);
   const ifIds = new Set(connections.filter(({ name }) => settled.includes(name)).map(({ tunnel }) => tunnel.ifId));
-  return stale.filter(({ ifId }) => ifIds.has(ifId));
+  return unknownStates(stale, ikeSas).filter(({ ifId }) => ifIds.has(ifId));
+}
+
+/** Those of `states` that belong to no SA of this charon: an earlier one left them. Pure. */
+export function unknownStates(states: readonly XfrmState[], ikeSas: readonly IkeSa[]): XfrmState[] {
+  const spis = new Set(ikeSas.flatMap(({ children }) => children.flatMap(({ spiIn, spiOut }) => [spiIn, spiOut])));
+  return states.filter(({ spi }) => !spis.has(spi));
 }

@@ -21,6 +21,18 @@ export async function readPskFile(path: string): Promise<string> {
   return checked.psk;
 }
 
+/**
+ * The secret in `text`, without the white space around it.
+ *
+ * @param source where it comes from, for messages
+ * @throws {UserError} never holding the secret
+ */
+export function checkPskText(text: string, source: string): string {
+  const checked = checkPsk(text);
+  if (!checked.ok) throw new UserError([{ source, message: checked.message }]);
+  return checked.psk;
+}
+
 async function read(path: string): Promise<{ text: string; mode: number }> {
   try {
     return { text: await readFile(path, 'utf8'), mode: (await stat(path)).mode };

@@ -18,11 +18,11 @@ export interface UserDevice {
    * Renames charon's device, puts the stand-in in its place and gives that an address for each selector that needs one. Idempotent, writes
    * nothing when all is there.
    *
-   * @param pid charon's
+   * @param pid charon's; undefined when it runs elsewhere and its files cannot be looked at
    * @param tun name under which charon knows its device, if noted earlier
    * @returns that name; undefined when the device is gone, so that charon must be started anew
    */
-  keep(pid: number, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined>;
+  keep(pid: number | undefined, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined>;
   /** Removes stand-in, routes and rules; the device itself goes with charon. */
   remove(): Promise<void>;
 }
@@ -44,12 +44,12 @@ const devicesJson = z.array(
 type Devices = z.infer<typeof devicesJson>;
 
 export function createUserDevice(exec: Exec, countWrites: (lines: number) => void): UserDevice {
-  async function keep(pid: number, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined> {
-    const current = await findTun(pid);
+  async function keep(pid: number | undefined, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined> {
+    const devices = await listDevices();
+    const current = pid === undefined ? findByName(devices, tun) : await findTun(pid);
     if (current === undefined) return undefined;
     const isRenamed = current === USER_TUNNEL_DEVICE;
     const original = isRenamed ? (tun ?? DEFAULT_TUN) : current;
-    const devices = await listDevices();
     const standsIn = devices.some(({ ifname, ifalias }) => ifname === original && ifalias === STAND_IN_ALIAS);
     const { add, remove: surplus } = diffAddresses(devices, original, localTs);
     await write([
@@ -127,6 +127,12 @@ function lastAddress(cidr: Cidr): Ip {
   return hostBits === 0n ? addressAt(cidr, 0) : formatIp({ family, value: value | ((1n << hostBits) - 1n) });
 }
 
+/** Not persistent, the device goes with its charon: what carries one of its names is that of the charon that runs. */
+function findByName(devices: Devices, tun: string | undefined): string | undefined {
+  const names = devices.filter(({ ifalias }) => ifalias !== STAND_IN_ALIAS).map(({ ifname }) => ifname);
+  return [USER_TUNNEL_DEVICE, tun].find((name) => name !== undefined && names.includes(name));
+}
+
 function renameLines(current: string): string[] {
   return [
     `link set dev ${current} down`,
@@ -162,7 +168,7 @@ function removeLines(tun: string, ip: Ip): string[] {
 }
 
 /** The network device of the process's TUN file (`iff:` in /proc/PID/fdinfo, drivers/net/tun.c); undefined when there is none (any more). */
-async function findTun(pid: number): Promise<string | undefined> {
+export async function findTun(pid: number): Promise<string | undefined> {
   const dir = `/proc/${pid}/fdinfo`;
   for (const fd of await listOr(dir)) {
     const name = /^iff:\s*(\S+)/m.exec(await textOr(`${dir}/${fd}`))?.[1];

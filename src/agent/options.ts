@@ -1,0 +1,88 @@
+import { z } from 'zod';
+import { UserError } from '../lib/errors.ts';
+import { LOG_LEVELS } from '../lib/logger-levels.ts';
+import { type BindAddress, parseBindAddress } from '../net/bind-address.ts';
+import { parseIp } from '../net/ip.ts';
+
+/** Variables that the agent reads beside its flags; the DaemonSet sets them. */
+export interface AgentEnvironment {
+  readonly NODE_NAME?: string | undefined;
+  readonly NODE_IP?: string | undefined;
+  /** The secret that all gateways share, where it is in no file. */
+  readonly VPN_CONNECTION_PSK?: string | undefined;
+}
+
+export interface AgentOptions {
+  readonly node: string;
+  readonly store: string | undefined;
+  readonly psk: { readonly file: string } | { readonly text: string } | undefined;
+  readonly stateDir: string;
+  readonly runDir: string;
+  readonly charon: 'own' | 'external';
+  readonly metrics: BindAddress | 'off';
+  readonly health: BindAddress | 'off';
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly cleanup: boolean;
+}
+
+const schema = z.object({
+  node: z.string("is required, as NODE_NAME is not set: the name of this machine's Node").min(1),
+  store: z.string().optional(),
+  pskFile: z.string().optional(),
+  // The existing Go implementation's word for it: its settings apply unchanged.
+  vpnDriver: z.preprocess((value) => (value === 'libreswan' ? 'ipsec' : value), z.enum(['ipsec'], { error: known('ipsec') })),
+  forwardNodeIp: z.stringbool({ error: 'is true or false' }).refine((value) => !value, {
+    message: 'true is not there yet: only pod addresses and Service addresses are carried between regions',
+  }),
+  charon: z.enum(['own', 'external'], { error: known('own, external') }),
+  metricBindAddr: z.string(),
+  healthBindAddr: z.string(),
+  stateDir: z.string(),
+  runDir: z.string(),
+  logLevel: z.enum(LOG_LEVELS, { error: known(LOG_LEVELS.join(', ')) }),
+  cleanup: z.boolean().default(false),
+});
+
+/** @throws {UserError} naming every flag that is wrong */
+export function parseAgentOptions(input: Readonly<Record<string, unknown>>, env: AgentEnvironment): AgentOptions {
+  const parsed = schema.safeParse({ ...input, node: input['node'] ?? (env.NODE_NAME || undefined) });
+  if (!parsed.success) throw new UserError(parsed.error.issues.map(({ path, message }) => ({ source: flagOf(String(path[0])), message })));
+  const { pskFile, metricBindAddr, healthBindAddr, vpnDriver: _, forwardNodeIp: __, ...rest } = parsed.data;
+  return {
+    ...rest,
+    store: parsed.data.store,
+    psk: pskOf(pskFile, env),
+    // Metrics tell about all peers: not to be had from wherever the machine has an address.
+    metrics: bindAddress('--metric-bind-addr', metricBindAddr, nodeIp(env)),
+    health: bindAddress('--health-bind-addr', healthBindAddr, LOOPBACK),
+  };
+}
+
+const LOOPBACK = '127.0.0.1';
+
+function nodeIp({ NODE_IP }: AgentEnvironment): string {
+  if (!NODE_IP) return LOOPBACK;
+  const ip = parseIp(NODE_IP);
+  if (ip === undefined) throw new UserError([{ source: 'NODE_IP', message: `${JSON.stringify(NODE_IP)} is no IP address` }]);
+  return ip;
+}
+
+function pskOf(file: string | undefined, { VPN_CONNECTION_PSK: text }: AgentEnvironment): AgentOptions['psk'] {
+  if (file !== undefined) return { file };
+  return text ? { text } : undefined;
+}
+
+function bindAddress(source: string, text: string, defaultHost: string): BindAddress | 'off' {
+  const address = parseBindAddress(text, defaultHost);
+  if (address === undefined)
+    throw new UserError([{ source, message: `${JSON.stringify(text)} is no address: [HOST]:PORT, or 0 for none` }]);
+  return address;
+}
+
+function known(list: string): (issue: { readonly input?: unknown }) => string {
+  return ({ input }) => `${JSON.stringify(input)} is not known; there is: ${list}`;
+}
+
+function flagOf(name: string): string {
+  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}

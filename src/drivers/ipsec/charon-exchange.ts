@@ -1,0 +1,64 @@
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+
+/**
+ * What the agent and `raven charon` tell each other when they run apart, as in two containers of a Pod: small files in the run directory that
+ * both see. Neither sees the other's processes.
+ */
+export interface CharonExchange {
+  /** By the agent: that a charon is wanted; absent on nodes that need none. */
+  readonly wanted: ExchangeFile<WantedCharon>;
+  /** By `raven charon`: which charon answers; absent while none does. */
+  readonly running: ExchangeFile<AnsweringCharon>;
+  /** By `raven charon`, for good: which data path this kernel allows. */
+  readonly dataPath: ExchangeFile<z.infer<typeof dataPathSchema>>;
+}
+
+export interface ExchangeFile<T> {
+  /** @returns undefined when it is not there or says nothing that can be understood */
+  read(): Promise<T | undefined>;
+  write(value: T): Promise<void>;
+  remove(): Promise<void>;
+}
+
+const wantedSchema = z.object({ localPort: z.int(), replace: z.string().optional() });
+const runningSchema = z.object({ instance: z.string(), localPort: z.int(), tun: z.string().optional() });
+const dataPathSchema = z.object({ dataPath: z.enum(['kernel', 'user']), reason: z.string() });
+
+/** `replace`: the instance that must not go on, since it does not answer. */
+export type WantedCharon = z.infer<typeof wantedSchema>;
+/** `instance` is new with each start; `tun` is how charon calls its TUN device. */
+export type AnsweringCharon = z.infer<typeof runningSchema>;
+
+export const EXCHANGE_FILES = ['charon-wanted.json', 'charon-running.json', 'data-path.json'] as const;
+const [WANTED, RUNNING, DATA_PATH] = EXCHANGE_FILES;
+
+export function openCharonExchange(runDir: string): CharonExchange {
+  return {
+    wanted: exchangeFile(join(runDir, WANTED), wantedSchema),
+    running: exchangeFile(join(runDir, RUNNING), runningSchema),
+    dataPath: exchangeFile(join(runDir, DATA_PATH), dataPathSchema),
+  };
+}
+
+function exchangeFile<T>(path: string, schema: z.ZodType<T>): ExchangeFile<T> {
+  return {
+    read: async () => {
+      try {
+        return schema.parse(JSON.parse(await readFile(path, 'utf8')));
+      } catch {
+        return undefined;
+      }
+    },
+    write: (value) => replaceFile(path, `${JSON.stringify(value)}\n`),
+    remove: () => rm(path, { force: true }),
+  };
+}
+
+/** Writes a file, for root only, so that no reader ever sees a part of it. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
