@@ -59,3 +59,8 @@ export const tunnelEndpointSchema = z.looseObject({
     .describe('What the node sees.'),
 });
 export type TunnelEndpoint = z.infer<typeof tunnelEndpointSchema>;
+
+/** Links that are up, and all of them: `2/3`. */
+export function upOfTotal(links: readonly TunnelLink[]): string {
+  return `${links.filter(({ state }) => state === 'Up').length}/${links.length}`;
+}

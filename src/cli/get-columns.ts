@@ -3,7 +3,7 @@ import type { Gateway } from '../api/gateway.ts';
 import type { Kind, ObjectOf } from '../api/kinds.ts';
 import type { ObjectMeta } from '../api/meta.ts';
 import { GATEWAY_LABEL } from '../api/names.ts';
-import type { TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
+import { type TunnelEndpoint, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatAge } from './age.ts';
 
 /** One column of `raven get`; an empty text is shown as `<none>`. */
@@ -145,10 +145,6 @@ function eventColumns(context: ColumnContext): Column<Event>[] {
 
 function activeNodes({ status }: Gateway, only?: string): string[] {
   return (status?.activeEndpoints ?? []).filter(({ type }) => type === (only ?? type)).map(({ nodeName }) => nodeName);
-}
-
-function upOfTotal(links: readonly TunnelLink[]): string {
-  return `${links.filter(({ state }) => state === 'Up').length}/${links.length}`;
 }
 
 /** As kubectl says it. */

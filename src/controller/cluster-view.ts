@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Node } from '../api/core.ts';
 import { defaultGateway, type Gateway } from '../api/gateway.ts';
+import { type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import type { Switches } from '../domain/election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
 import { type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
@@ -13,6 +14,10 @@ export interface ClusterView {
   deleteNode(name: string): void;
   setGateway(gateway: Gateway): void;
   deleteGateway(name: string): void;
+  setEndpoint(endpoint: TunnelEndpoint): void;
+  deleteEndpoint(name: string): void;
+  /** Names of the Gateways of which tunnels came up or went down since the last call are added to those of `takeAffected`. */
+  affectByTunnels(): void;
   /** Names of the Gateways whose status may have become another since the last call. */
   takeAffected(): readonly string[];
   /** What a Gateway's status should be, and the Gateway as it was read; undefined when there is no such Gateway. */
@@ -41,6 +46,9 @@ export function createClusterView(switches: Switches): ClusterView {
   const affected = new Set<string>();
   /** Gateways whose status may be another for it. */
   const untold = new Set<string>();
+  const links = new Map<string, { readonly region: string; readonly links: readonly TunnelLink[] }>();
+  /** Regions whose tunnels changed. */
+  const relinked = new Set<string>();
   let usable: ReadonlyMap<string, UsableSubnets> = new Map();
 
   function replaceNode(name: string, next: NodeFacts | undefined): void {
@@ -70,12 +78,21 @@ export function createClusterView(switches: Switches): ClusterView {
     else gateways.set(name, next);
   }
 
+  function replaceLinks(name: string, next: TunnelEndpoint | undefined): void {
+    const old = links.get(name);
+    const found = next && { region: next.spec.gateway, links: next.status?.links ?? [] };
+    if (found === undefined) links.delete(name);
+    else links.set(name, found);
+    const isSame = old?.region === found?.region && countOf(old?.links) === countOf(found?.links);
+    for (const region of isSame ? [] : [old?.region, found?.region]) if (region !== undefined) relinked.add(region);
+  }
+
   function factsOf(region: string): NodeFacts[] {
     return [...nodesOfRegion.get(region)].map((name) => nodes.get(name)).filter((facts) => facts !== undefined);
   }
 
   function viewOf(name: string, { defaulted }: Entry): RegionView {
-    return { gateway: defaulted, nodes: factsOf(name), lookup, switches };
+    return { gateway: defaulted, nodes: factsOf(name), lookup, switches, linksOf: (node) => links.get(node)?.links };
   }
 
   function lookup(name: string): NodeFacts | undefined {
@@ -115,6 +132,12 @@ export function createClusterView(switches: Switches): ClusterView {
     deleteNode: (name) => replaceNode(name, undefined),
     setGateway: (gateway) => replaceGateway(gateway.metadata.name, entryOf(gateway)),
     deleteGateway: (name) => replaceGateway(name, undefined),
+    setEndpoint: (endpoint) => replaceLinks(endpoint.metadata.name, endpoint),
+    deleteEndpoint: (name) => replaceLinks(name, undefined),
+    affectByTunnels: () => {
+      for (const region of relinked) untold.add(region);
+      relinked.clear();
+    },
     takeAffected: () => {
       decideAffected();
       const names = [...untold].filter((name) => gateways.has(name));
@@ -130,6 +153,10 @@ export function createClusterView(switches: Switches): ClusterView {
       return { gateway: entry.gateway, verdict: gatewayStatus(viewOf(name, entry), decision, usable.get(name)?.overlaps ?? [], now) };
     },
   };
+}
+
+function countOf(links: readonly TunnelLink[] | undefined): string | undefined {
+  return links && upOfTotal(links);
 }
 
 function entryOf(gateway: Gateway): Entry {

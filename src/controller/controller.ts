@@ -23,6 +23,9 @@ export interface Controller {
   stop(): Promise<void>;
 }
 
+/** A status that is about tunnels only may be so old. */
+const TUNNELS_DELAY_MS = 2_000;
+
 /** Keeps the status of all Gateways what it should be, from now on. */
 export function startController({ store, log, clock = systemClock, concurrency = 4 }: ControllerOptions): Controller {
   const view = createClusterView(DEFAULT_SWITCHES);
@@ -31,6 +34,7 @@ export function startController({ store, log, clock = systemClock, concurrency =
   const synced = Promise.withResolvers<void>();
   const behind = new Set(['Node', 'Gateway']);
   let isScheduled = false;
+  let cancelTunnels: (() => void) | undefined;
 
   async function work(name: string): Promise<void> {
     const done = await reconcileGateway(deps, name);
@@ -54,7 +58,17 @@ export function startController({ store, log, clock = systemClock, concurrency =
     });
   }
 
+  /** Tunnels come up one after the other: what `kubectl get` shows of them is written once for all. */
+  function scheduleTunnels(): void {
+    cancelTunnels ??= clock.after(TUNNELS_DELAY_MS, () => {
+      cancelTunnels = undefined;
+      view.affectByTunnels();
+      schedule();
+    });
+  }
+
   const watches = watchInto(store, view, (kind) => {
+    if (kind === 'TunnelEndpoint') return scheduleTunnels();
     if (kind !== undefined) behind.delete(kind);
     schedule();
   });
@@ -69,14 +83,20 @@ export function startController({ store, log, clock = systemClock, concurrency =
     },
     stop: async () => {
       for (const watch of watches) watch.close();
+      cancelTunnels?.();
       await queue.stop();
     },
   };
 }
 
-/** @param onEvent called after each change, with the kind when that kind is complete */
-function watchInto(store: ClusterStore, view: ClusterView, onEvent: (synced?: 'Node' | 'Gateway') => void): Watch[] {
+/** @param onEvent called after each change, with the kind when that kind is complete, and for each change of a TunnelEndpoint */
+function watchInto(store: ClusterStore, view: ClusterView, onEvent: (kind?: 'Node' | 'Gateway' | 'TunnelEndpoint') => void): Watch[] {
   return [
+    store.watch('TunnelEndpoint', (event) => {
+      if (event.type === 'set') view.setEndpoint(event.object);
+      else if (event.type === 'delete') view.deleteEndpoint(event.name);
+      onEvent('TunnelEndpoint');
+    }),
     store.watch('Node', (event) => {
       if (event.type === 'set') view.setNode(event.object);
       else if (event.type === 'delete') view.deleteNode(event.name);
@@ -98,10 +118,11 @@ function watchInto(store: ClusterStore, view: ClusterView, onEvent: (synced?: 'N
  */
 export async function reconcileOnce({ store, log, clock = systemClock }: ControllerOptions): Promise<Reconciled[]> {
   const view = createClusterView(DEFAULT_SWITCHES);
-  const [nodes, gateways] = await Promise.all([store.list('Node'), store.list('Gateway')]);
+  const [nodes, gateways, endpoints] = await Promise.all([store.list('Node'), store.list('Gateway'), store.list('TunnelEndpoint')]);
   if (store.problems().length > 0) throw new UserError(store.problems());
   for (const node of nodes) view.setNode(node);
   for (const gateway of gateways) view.setGateway(gateway);
+  for (const endpoint of endpoints) view.setEndpoint(endpoint);
   const changed: Reconciled[] = [];
   const failed: string[] = [];
   for (const name of view.takeAffected()) {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Gateway, GatewayStatus } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
+import { type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { type Election, electEndpoints, type Switches } from './election.ts';
 import {
   acceptedCondition,
@@ -24,6 +25,8 @@ export interface RegionView {
   readonly nodes: readonly NodeFacts[];
   readonly lookup: NodeLookup;
   readonly switches: Switches;
+  /** Tunnels of a gateway node as it published them; undefined when it published nothing. */
+  readonly linksOf: (node: string) => readonly TunnelLink[] | undefined;
 }
 
 /** What can be decided without looking at other regions' subnets. */
@@ -75,10 +78,12 @@ export function gatewayStatus(
     reachableCondition(input),
     subnetsUsableCondition(problems),
   ];
+  const { active: _, peers: __, ...others } = previous ?? {};
   const status: GatewayStatus = {
-    ...previous,
+    ...others,
     nodes: [...region.nodes],
     activeEndpoints: [...election.active],
+    ...describeActive(view, election),
     conditions: mergeConditions(previous?.conditions ?? [], verdicts, now),
   };
   const said = previous?.conditions?.find(({ type }) => type === 'SubnetsUsable')?.message ?? '';
@@ -89,6 +94,16 @@ export function gatewayStatus(
       ...electionEvents(election),
       ...newlyNamed(problems, said).map(({ reason, message }) => ({ type: 'Warning' as const, reason, message })),
     ],
+  };
+}
+
+/** What `kubectl get gateways` shows. */
+function describeActive({ linksOf }: RegionView, { active }: Election): Pick<GatewayStatus, 'active' | 'peers'> {
+  const nodes = active.filter(({ type }) => type === 'tunnel').map(({ nodeName }) => nodeName);
+  const links = nodes.flatMap((node) => linksOf(node) ?? []);
+  return {
+    ...(nodes.length > 0 && { active: nodes.join(',') }),
+    ...(nodes.some((node) => linksOf(node) !== undefined) && { peers: upOfTotal(links) }),
   };
 }
 

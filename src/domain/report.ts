@@ -1,6 +1,6 @@
 import type { Condition } from '../api/meta.ts';
 import { API_GROUP } from '../api/names.ts';
-import type { TunnelAddress, TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
+import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatTime } from '../lib/clock.ts';
 import { type Ip, isGlobalIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
@@ -51,7 +51,7 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
       ...(facts.hostSource !== undefined && { overlayIP: facts.hostSource }),
       addresses: addressesOf(self.privateIp, plan.tunnels.localPort),
     },
-    status: { links, conditions: describeConditions(links, input) },
+    status: { links, peers: upOfTotal(links), conditions: describeConditions(links, input) },
   };
 }
 
