@@ -1,8 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Exec, hostExec } from '../drivers/exec/exec.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Exec, hostExec, netnsExec } from '../drivers/exec/exec.ts';
 import { UserError } from '../lib/errors.ts';
 import { buildNamespaces, unplug } from './build.ts';
+import { forEachConcurrently } from './concurrent.ts';
 import { deleteNetns, netnsInode } from './netns.ts';
 import { LAB_ROOT, labPaths } from './paths.ts';
 import { type NamespacePlan, planLab } from './plan/lab-plan.ts';
@@ -10,6 +12,7 @@ import { netnsName } from './plan/names.ts';
 import { isAlive } from './process-id.ts';
 import { findProcess, killAll, processesInNetns, startProcess } from './processes.ts';
 import { type LabProcess, listProcesses, type Programs } from './programs.ts';
+import { flannelBackend } from './programs-kube.ts';
 import type { LabState } from './state.ts';
 
 /** What the functions here work with. */
@@ -18,6 +21,12 @@ export interface LabTools {
   readonly root?: string;
   readonly exec?: Exec;
 }
+
+/** How many programs start at a time: each wants a processor for itself for a moment. */
+const START_CONCURRENCY = 4;
+/** flannel waits for its Node, and sets its rules one by one. */
+const CNI_TIMEOUT_MS = 30_000;
+const CNI_POLL_MS = 100;
 
 /** Takes a node's power away, or kills one program (`b1/agent`, `controller`) with SIGKILL. @returns what was done, in words */
 export async function kill(lab: LabState, target: string, tools: LabTools): Promise<string> {
@@ -58,8 +67,36 @@ async function startNode(lab: LabState, node: string, tools: LabTools): Promise<
   if ((await netnsInode(netnsName(lab.name, node))) !== undefined) throw new UserError(`node ${node} is up already`);
   await buildNamespaces(tools.exec ?? hostExec, plans);
   const wanted = programsToStart(lab, tools, node);
-  for (const each of wanted) await startProcess(each);
+  await startInOrder(lab, wanted, tools.exec ?? hostExec);
   return `node ${node} is up: ${plans.length} namespaces built, ${wanted.length} programs started`;
+}
+
+/** Starts programs; those that would be containers, when their node's network stands. */
+export async function startInOrder(lab: LabState, wanted: readonly LabProcess[], exec: Exec = hostExec): Promise<void> {
+  const isContainer = ({ program }: LabProcess): boolean => program === 'coredns';
+  await forEachConcurrently(
+    wanted.filter((each) => !isContainer(each)),
+    START_CONCURRENCY,
+    async (each) => void (await startProcess(each)),
+  );
+  for (const each of wanted.filter(isContainer)) {
+    await waitForCni(lab, netnsExec(netnsName(lab.name, each.node ?? ''), exec));
+    await startProcess(each);
+  }
+}
+
+/**
+ * Waits until flannel masquerades on a node. It writes its subnet file some seconds earlier; a connection that a pod opens between the two
+ * keeps its unknown source address for as long as it is tried (30 s with the client of Kubernetes).
+ * Ends without it when the time is over: the program itself says what it lacks.
+ */
+async function waitForCni(lab: LabState, exec: Exec): Promise<void> {
+  const deadline = Date.now() + CNI_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    const rules = await exec([`iptables-${flannelBackend(lab.topology)}`, '-t', 'nat', '-S']);
+    if (rules.includes('-j FLANNEL-POSTRTG') && /^-A FLANNEL-POSTRTG -s .* -j MASQUERADE/m.test(rules)) return;
+    await sleep(CNI_POLL_MS);
+  }
 }
 
 function plansOf({ topology, name, kubernetes }: LabState, node: string): NamespacePlan[] {

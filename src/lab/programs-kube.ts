@@ -46,21 +46,21 @@ export function nodeKubePrograms(lab: LabState, kube: KubePrograms, node: LabNod
     log: of.log(program),
     pidFile: of.pid(program),
   });
-  const { kubeProxy: proxyBackend, masquerade } = lab.topology;
+  const { kubeProxy: proxyBackend } = lab.topology;
   return [
     {
       ...place('flanneld'),
       program: 'flanneld',
       argv: withIptables(
         paths,
-        masquerade[0] ?? proxyBackend,
+        flannelBackend(lab.topology),
         [`NODE_NAME=${node.name}`],
         [
           kube.flanneld,
           '-kube-subnet-mgr',
           `-kubeconfig-file=${of.kubeconfig('flanneld')}`,
           `-net-config-path=${paths.dir}/flannel.json`,
-          `-subnet-file=${of.dir}/flannel.env`,
+          `-subnet-file=${of.run}/flannel.env`,
           `-iface=${node.ip}`,
           '-ip-masq',
         ],
@@ -110,6 +110,11 @@ export function dnsProgram(lab: LabState, kube: KubePrograms, pod: string, root?
 
 export function corefile(lab: LabState, pod: string, root?: string): string {
   return join(labPaths(lab.name, root).pod(pod).dir, 'Corefile');
+}
+
+/** The variant of iptables that flannel is given; both variants of a topology hold rules, but one program speaks one. */
+export function flannelBackend({ masquerade, kubeProxy }: LabState['topology']): IptablesBackend {
+  return masquerade[0] ?? kubeProxy;
 }
 
 /** flannel's settings (its docs: "Configuration"). */

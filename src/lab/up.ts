@@ -11,7 +11,7 @@ import { checkHost } from './host.ts';
 import { LAB_ROOT, labPaths } from './paths.ts';
 import { planLab } from './plan/lab-plan.ts';
 import { planManifests, planZone } from './plan/manifests.ts';
-import { type LabTools, programsToStart } from './power.ts';
+import { type LabTools, programsToStart, startInOrder } from './power.ts';
 import { isAlive, lookUpProcess } from './process-id.ts';
 import { startProcess } from './processes.ts';
 import { checkPrograms } from './programs.ts';
@@ -132,10 +132,8 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
   await progress.step(
     'start programs',
     () =>
-      forEachConcurrently(inside, START_CONCURRENCY, async (each) => {
+      startInOrder(state, inside).then(async () => {
         signal.throwIfAborted();
-        await startProcess(each);
-      }).then(async () => {
         // As in a cluster that Raven comes to: the nodes are Ready before anybody elects among them.
         await waitUntilNodesReady(
           { ...state, phase: 'up' },

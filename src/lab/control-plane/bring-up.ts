@@ -57,7 +57,7 @@ export async function writeKubeFiles({ lab, kube, root }: KubeLab): Promise<Cont
   const users: [string, string, string[]][] = [
     [join(paths.control, 'supervisor.kubeconfig'), SUPERVISOR_USER, []],
     ...lab.topology.nodes.flatMap(({ name }): [string, string, string[]][] => {
-      const { kubeconfig: file } = paths.node(name);
+      const file = (program: string): string => paths.node(name).kubeconfig(program);
       return [
         [file('kubelet'), `system:node:${name}`, ['system:nodes']],
         [file('kube-proxy'), KUBE_PROXY_USER, []],
@@ -106,7 +106,7 @@ export async function seedCluster(kubeLab: KubeLab, controlPlane: ControlPlane):
   const nodes = parseAllDocuments(manifests['nodes.yaml']).map((each) => each.toJS() as Manifest);
   await apply(nodes);
   await apply(
-    nodes.map((node) => withoutSpec(node)),
+    nodes.map((node) => ({ ...node, spec: undefined })),
     '--subresource=status',
     '--force-conflicts',
   );
@@ -166,10 +166,6 @@ async function accessObjects(folder: string): Promise<Manifest[]> {
   const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8')));
   const objects = texts.flatMap((text) => parseAllDocuments(text).map((each) => each.toJS() as Manifest | null));
   return objects.filter((each): each is Manifest => ACCESS_KINDS.includes(String(each?.['kind'])));
-}
-
-function withoutSpec({ spec: _, ...rest }: Manifest): Manifest {
-  return rest;
 }
 
 /** Both of flannel and kube-proxy call `iptables` by its plain name; the machine's own choice of variant stays as it is. */

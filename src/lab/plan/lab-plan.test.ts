@@ -207,6 +207,8 @@ describe('manifests', () => {
           kubernetes.io/hostname: b1
           kubernetes.io/os: linux
           raven.openyurt.io/gateway: b
+        annotations:
+          node.alpha.kubernetes.io/ttl: "0"
       spec:
         podCIDR: 10.244.3.0/24
         podCIDRs:
