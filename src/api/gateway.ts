@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseCidr } from '../net/cidr.ts';
 import { parseIp } from '../net/ip.ts';
+import type { FieldError } from './field-error.ts';
 import { condition, objectMeta } from './meta.ts';
 import { API_GROUP, DEFAULT_PROXY_PORT, DEFAULT_TUNNEL_PORT, EXTRA_CIDRS_ANNOTATION, GATEWAY_LABEL } from './names.ts';
 
@@ -152,12 +153,6 @@ export const gatewayV1alpha1Schema = z.looseObject({
 });
 export type GatewayV1alpha1 = z.infer<typeof gatewayV1alpha1Schema>;
 
-/** One violation of the API contract; `path` as `kubectl` prints it. */
-export interface FieldError {
-  readonly path: string;
-  readonly message: string;
-}
-
 /** Fills what the contract defines as default. Keeps everything else as it is. */
 export function defaultGateway(gateway: Gateway): Gateway {
   const selector = gateway.spec.nodeSelector ?? {};
@@ -166,12 +161,13 @@ export function defaultGateway(gateway: Gateway): Gateway {
     spec: {
       ...gateway.spec,
       nodeSelector: { ...selector, matchLabels: { ...selector.matchLabels, [GATEWAY_LABEL]: gateway.metadata.name } },
-      endpoints: gateway.spec.endpoints.map((each) => ({ ...each, port: each.port || defaultPort(each) })),
+      endpoints: gateway.spec.endpoints.map((each) => ({ ...each, port: each.port || defaultPort(each.type) })),
     },
   };
 }
 
-function defaultPort({ type }: Endpoint): number {
+/** Port of an endpoint that names none. */
+export function defaultPort(type: string): number {
   return type === 'proxy' ? DEFAULT_PROXY_PORT : DEFAULT_TUNNEL_PORT;
 }
 

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { blockAffinitySchema, configMapSchema, endpointSliceSchema, eventSchema, leaseSchema, nodeSchema, serviceSchema } from './core.ts';
 import { gatewaySchema } from './gateway.ts';
-import { API_GROUP } from './names.ts';
+import { ALPHA_VERSION, API_GROUP, BETA_VERSION } from './names.ts';
 import { tunnelEndpointSchema } from './tunnel-endpoint.ts';
 
 /** The kinds that a ClusterStore holds. */
@@ -31,8 +31,8 @@ export interface Resource {
 
 export const RESOURCES: Readonly<Record<Kind, Resource>> = {
   Node: { apiVersion: 'v1', plural: 'nodes', namespaced: false },
-  Gateway: { apiVersion: `${API_GROUP}/v1beta1`, plural: 'gateways', namespaced: false },
-  TunnelEndpoint: { apiVersion: `${API_GROUP}/v1beta1`, plural: 'tunnelendpoints', namespaced: false },
+  Gateway: { apiVersion: `${API_GROUP}/${BETA_VERSION}`, plural: 'gateways', namespaced: false },
+  TunnelEndpoint: { apiVersion: `${API_GROUP}/${BETA_VERSION}`, plural: 'tunnelendpoints', namespaced: false },
   Lease: { apiVersion: 'coordination.k8s.io/v1', plural: 'leases', namespaced: true },
   Event: { apiVersion: 'v1', plural: 'events', namespaced: true },
   ConfigMap: { apiVersion: 'v1', plural: 'configmaps', namespaced: true },
@@ -40,3 +40,9 @@ export const RESOURCES: Readonly<Record<Kind, Resource>> = {
   EndpointSlice: { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices', namespaced: true },
   BlockAffinity: { apiVersion: 'crd.projectcalico.org/v1', plural: 'blockaffinities', namespaced: false },
 };
+
+/** Versions that a manifest of the kind may be written in; the first is the one of `RESOURCES`. */
+export function servedVersions(kind: Kind): readonly string[] {
+  const { apiVersion } = RESOURCES[kind];
+  return kind === 'Gateway' ? [apiVersion, `${API_GROUP}/${ALPHA_VERSION}`] : [apiVersion];
+}

@@ -1,6 +1,11 @@
 /** Names that users, other programs and the kernel see: the one place where they are written down. */
 
 export const API_GROUP = 'raven.openyurt.io';
+/** Versions of Gateway: the older one is still served. */
+export const ALPHA_VERSION = 'v1alpha1';
+export const BETA_VERSION = 'v1beta1';
+/** Gateway annotation, in v1alpha1 only: what v1alpha1 has no field for (JSON). */
+export const BETA_FIELDS_ANNOTATION = 'raven.openyurt.io/v1beta1-fields';
 
 /** Node label: member of the region of that name. */
 export const GATEWAY_LABEL = 'raven.openyurt.io/gateway';

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { z } from 'zod';
-import { defaultGateway, validateGateway, type FieldError, type Gateway } from '../api/gateway.ts';
+import { checkGateway } from '../api/check-gateway.ts';
+import { type FieldError, fieldErrorOf, withoutNulls } from '../api/field-error.ts';
 import { type Kind, type ObjectOf, RESOURCES, SCHEMAS } from '../api/kinds.ts';
 import { formatTime } from '../lib/clock.ts';
 
@@ -20,25 +20,19 @@ export function keyOfObject({ kind, metadata: { name, namespace } }: StoredObjec
   return keyOf(kind, name, namespace);
 }
 
-/** A field error that keeps the path in steps too, so that its line can be found. */
-export interface ObjectError extends FieldError {
-  readonly steps: readonly PropertyKey[];
-}
-
-export type ParsedObject<K extends Kind> = { readonly object: ObjectOf<K> } | { readonly errors: readonly ObjectError[] };
+export type ParsedObject<K extends Kind> = { readonly object: ObjectOf<K> } | { readonly errors: readonly FieldError[] };
 
 /**
- * Checks a value against its kind's schema and, for Gateways, fills the defaults and checks the contract of `validateGateway`.
+ * Checks a value against its kind's schema and, for Gateways of either version, fills the defaults and checks the contract.
  * A field that is null counts as absent, as everywhere in Kubernetes. All violations are reported, not only the first.
  */
 export function parseObject<K extends Kind>(kind: K, value: unknown): ParsedObject<K> {
+  if (kind === 'Gateway') {
+    const checked = checkGateway(value);
+    return 'errors' in checked ? checked : { object: checked.gateway as ObjectOf<K> };
+  }
   const result = SCHEMAS[kind].safeParse(withoutNulls(value), { reportInput: true });
-  if (!result.success) return { errors: result.error.issues.map(toObjectError) };
-  const object = withNamespace(result.data);
-  if (object.kind !== 'Gateway') return { object: object as ObjectOf<K> };
-  const gateway = defaultGateway(object as Gateway);
-  const errors = validateGateway(gateway).map((error) => ({ ...error, steps: stepsOf(error.path) }));
-  return errors.length > 0 ? { errors } : { object: gateway as ObjectOf<K> };
+  return result.success ? { object: withNamespace(result.data) as ObjectOf<K> } : { errors: result.error.issues.map(fieldErrorOf) };
 }
 
 /**
@@ -79,36 +73,9 @@ export function isSameJson(a: unknown, b: unknown): boolean {
   return isDeepStrictEqual(jsonOf(a), jsonOf(b));
 }
 
-/** `spec.endpoints[0].port`; keys that are no plain words stand in brackets. */
-export function formatPath(steps: readonly PropertyKey[]): string {
-  return steps.reduce<string>((path, step) => {
-    if (typeof step === 'string' && /^[\w-]+$/.test(step)) return path === '' ? step : `${path}.${step}`;
-    return `${path}[${String(step)}]`;
-  }, '');
-}
-
-function stepsOf(path: string): PropertyKey[] {
-  return [...path.matchAll(/\[([^\]]+)\]|[^.[\]]+/g)].map(([word, inBrackets = word]) =>
-    /^\d+$/.test(inBrackets) ? Number(inBrackets) : inBrackets,
-  );
-}
-
-function toObjectError(issue: z.core.$ZodIssue): ObjectError {
-  const missing = issue.code === 'invalid_type' && issue.input === undefined;
-  const message = missing ? 'is required' : issue.message.replace(/^Invalid input: /, '');
-  return { path: formatPath(issue.path), steps: issue.path, message };
-}
-
 function withNamespace(object: StoredObject): StoredObject {
   if (!isNamespaced(object.kind) || object.metadata.namespace) return object;
   return { ...object, metadata: { ...object.metadata, namespace: 'default' } } as StoredObject;
-}
-
-function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
-  if (typeof value !== 'object' || value === null) return value;
-  const fields = Object.entries(value).filter(([, field]) => field !== null);
-  return Object.fromEntries(fields.map(([key, field]) => [key, withoutNulls(field)]));
 }
 
 function jsonOf(value: unknown): unknown {

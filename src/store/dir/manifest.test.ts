@@ -89,10 +89,24 @@ describe('parseManifest', () => {
     expect(problems('{"kind": "Node",\n\n', 'x.json')).toMatch(/^x\.json:\d: is no JSON: /);
   });
 
-  it('asks for v1beta1 where it finds another version, and keeps the identity', () => {
-    const { problems: found, invalid } = parseManifest(GATEWAY.replace('v1beta1', 'v1alpha1'), 'x.yaml');
+  it('reads the older version as the newer, and shows problems where they were written', () => {
+    const old = GATEWAY.replace('v1beta1', 'v1alpha1').replace(/ +type: tunnel\n +port: 4500\n/, '');
+    expect(parseManifest(old, 'x.yaml').objects[0]?.object).toEqual(
+      expect.objectContaining({
+        apiVersion: 'raven.openyurt.io/v1beta1',
+        spec: expect.objectContaining({ endpoints: [{ nodeName: 'a1', type: 'tunnel', port: 4500 }], tunnelConfig: { Replicas: 1 } }),
+      }),
+    );
+    expect(problems(old.replace('nodeName: a1', 'publicIP: here'))).toBe('x.yaml:7: spec.endpoints[0].nodeName: is required');
+    expect(problems(old.replace('nodeName: a1', 'nodeName: a1\n      publicIP: here'))).toBe(
+      'x.yaml:8: spec.endpoints[0].publicIP: "here" is no IP address',
+    );
+  });
+
+  it('says which versions it reads where it finds another, and keeps the identity', () => {
+    const { problems: found, invalid } = parseManifest(GATEWAY.replace('v1beta1', 'v2'), 'x.yaml');
     expect(found.map(formatProblem)).toEqual([
-      'x.yaml:1: apiVersion: raven.openyurt.io/v1alpha1 is not read here, raven.openyurt.io/v1beta1 is needed',
+      'x.yaml:1: apiVersion: raven.openyurt.io/v2 is not read here, raven.openyurt.io/v1beta1 or raven.openyurt.io/v1alpha1 is needed',
     ]);
     expect([...invalid]).toEqual(['Gateway//cloud']);
   });

@@ -1,8 +1,9 @@
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
-import { type Kind, KINDS, RESOURCES } from '../../api/kinds.ts';
+import { formatPath, stepsOf } from '../../api/field-error.ts';
+import { type Kind, KINDS, RESOURCES, servedVersions } from '../../api/kinds.ts';
 import { API_GROUP } from '../../api/names.ts';
 import { messageOf, type Problem } from '../../lib/errors.ts';
-import { formatPath, keyOf, keyOfObject, parseObject, type StoredObject } from '../object.ts';
+import { keyOf, keyOfObject, parseObject, type StoredObject } from '../object.ts';
 
 /** An object and the place where a person wrote it. */
 export interface ManifestObject {
@@ -70,16 +71,17 @@ export function parseManifest(text: string, file: string): Manifest {
 
   function readKind(part: Part, kind: Kind, version: string | undefined, value: Fields): void {
     const wanted = RESOURCES[kind].apiVersion;
+    const served = servedVersions(kind);
     // Others have a Gateway too, for instance gateway.networking.k8s.io.
     if (version !== undefined && groupOf(version) !== groupOf(wanted)) return;
     const identity = identify(kind, value);
     if (identity === undefined) uncertain = true;
     else invalid.add(identity);
     if (version === undefined) return complain(part, ['apiVersion'], `is required: ${wanted}`);
-    if (version !== wanted) return complain(part, ['apiVersion'], `${version} is not read here, ${wanted} is needed`);
+    if (!served.includes(version)) return complain(part, ['apiVersion'], `${version} is not read here, ${served.join(' or ')} is needed`);
     const parsed = parseObject(kind, value);
     if ('errors' in parsed) {
-      for (const { steps, message } of parsed.errors) complain(part, steps, message);
+      for (const { path, message } of parsed.errors) complain(part, stepsOf(path), message);
       return;
     }
     const key = keyOfObject(parsed.object);

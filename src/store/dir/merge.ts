@@ -1,6 +1,7 @@
+import type { FieldError } from '../../api/field-error.ts';
 import type { Kind } from '../../api/kinds.ts';
 import type { Problem } from '../../lib/errors.ts';
-import { type ObjectError, parseObject, type StoredObject, withResourceVersion } from '../object.ts';
+import { parseObject, type StoredObject, withResourceVersion } from '../object.ts';
 import type { ManifestObject } from './manifest.ts';
 import type { StateEntry } from './state-folder.ts';
 import type { Fields } from './state-file.ts';
@@ -60,6 +61,6 @@ function overlay(object: StoredObject, { metadata, status }: Fields): unknown {
   return { ...object, metadata: { uid, creationTimestamp, ...object.metadata }, status };
 }
 
-function problemsOf({ file }: StateEntry, errors: readonly ObjectError[]): Problem[] {
+function problemsOf({ file }: StateEntry, errors: readonly FieldError[]): Problem[] {
   return errors.map(({ path, message }) => ({ source: file, path, message }));
 }
