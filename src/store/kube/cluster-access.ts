@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { RequestOptions } from 'node:https';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
 import { messageOf, UserError } from '../../lib/errors.ts';
 import { tryStat } from '../dir/walk.ts';
 
@@ -24,7 +26,7 @@ export interface ClusterAccess {
   /** Where this came from, for messages. */
   readonly source: string;
   /** TLS material and headers for a request; tokens that rotate are read again. `refresh` ignores what is remembered. */
-  options(refresh: boolean): Promise<RequestOptions>;
+  readonly options: (refresh: boolean) => Promise<RequestOptions>;
 }
 
 /** Where Kubernetes mounts a pod's identity (docs: "Accessing the Kubernetes API from a Pod"). */
@@ -51,53 +53,97 @@ export async function findCluster(source: KubeConfigSource): Promise<ClusterAcce
   ]);
 }
 
-/** Loads the official client's kubeconfig reader only here: a pod needs none of its 25 MiB. */
-async function fromKubeconfig(files: readonly string[], { context }: KubeConfigSource): Promise<ClusterAccess> {
+/**
+ * Several files are merged as kubectl does: the first that names something counts, and those that are not there do not.
+ * Loads the official client's kubeconfig reader only here: a pod needs none of its 25 MiB.
+ */
+async function fromKubeconfig(named: readonly string[], { context }: KubeConfigSource): Promise<ClusterAccess> {
   const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
-  const config = new KubeConfig();
-  for (const [i, file] of files.entries()) {
+  const present = named.filter((file) => tryStat(file) !== undefined);
+  const files = present.length > 0 ? present : named;
+  const parts = files.map((file) => {
     try {
-      const one = new KubeConfig();
-      one.loadFromFile(file);
-      if (i === 0) config.loadFromFile(file);
-      else config.mergeConfig(one);
+      const part = new KubeConfig();
+      part.loadFromFile(file);
+      return part;
     } catch (error) {
       throw new UserError([{ source: file, message: `no kubeconfig: ${messageOf(error)}` }], { cause: error });
     }
-  }
+  });
   const source = files.join(':');
-  if (context !== undefined) config.setCurrentContext(context);
+  const config = new KubeConfig();
+  config.loadFromOptions({
+    clusters: firstOfEachName(parts.flatMap((part) => part.clusters)),
+    users: firstOfEachName(parts.flatMap((part) => part.users)),
+    contexts: firstOfEachName(parts.flatMap((part) => part.contexts)),
+    currentContext: context ?? parts.map(({ currentContext }) => currentContext).find(Boolean) ?? '',
+  });
   const cluster = config.getCurrentCluster();
   if (cluster === null || !URL.canParse(cluster.server)) {
     throw new UserError([{ source, message: `context ${JSON.stringify(config.getCurrentContext())} names no cluster with a server` }]);
   }
+  const tokenFile = await findTokenFile(files, config.getCurrentUser()?.name);
+  const token = tokenFile === undefined ? undefined : remembered(() => readFile(tokenFile, 'utf8'));
   return {
     server: new URL(cluster.server),
     source,
-    options: async () => {
+    options: async (refresh) => {
       const options: RequestOptions = {};
       await config.applyToHTTPSOptions(options);
       // Its own agent would open a connection for each request.
       delete options.agent;
-      return options;
+      if (token === undefined) return options;
+      return {
+        ...options,
+        headers: { ...(options.headers as OutgoingHttpHeaders), authorization: `Bearer ${(await token(refresh)).trim()}` },
+      };
     },
   };
 }
 
+function firstOfEachName<T extends { readonly name: string }>(all: readonly T[]): T[] {
+  const seen = new Map<string, T>();
+  for (const each of all) if (!seen.has(each.name)) seen.set(each.name, each);
+  return [...seen.values()];
+}
+
+const users = z.object({
+  users: z.array(z.object({ name: z.string(), user: z.object({ tokenFile: z.string().optional() }).nullish() })).nullish(),
+});
+
+/** `users[].user.tokenFile`, which client-go reads, relative to the kubeconfig, and prefers to `token`; the official client here does not know it. */
+async function findTokenFile(files: readonly string[], userName: string | undefined): Promise<string | undefined> {
+  const { parse } = await import('yaml');
+  for (const file of files) {
+    const parsed = users.safeParse(parse(await readFile(file, 'utf8')));
+    const found = parsed.data?.users?.find(({ name }) => name === userName);
+    // The first of several files that names the user counts.
+    if (found !== undefined) return found.user?.tokenFile && resolve(dirname(file), found.user.tokenFile);
+  }
+  return undefined;
+}
+
 function fromServiceAccount(host: string, port: string): ClusterAccess {
-  let known: { readonly options: RequestOptions; readonly readAtMs: number } | undefined;
   return {
     server: new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`),
     source: SERVICE_ACCOUNT,
-    options: async (refresh) => {
-      if (known !== undefined && !refresh && Date.now() - known.readAtMs < TOKEN_AGE_MS) return known.options;
+    options: remembered(async () => {
       try {
         const [ca, token] = await Promise.all(['ca.crt', 'token'].map((name) => readFile(join(SERVICE_ACCOUNT, name), 'utf8')));
-        known = { options: { ca, headers: { authorization: `Bearer ${(token ?? '').trim()}` } }, readAtMs: Date.now() };
+        return { ca, headers: { authorization: `Bearer ${(token ?? '').trim()}` } };
       } catch (error) {
         throw new UserError([{ source: SERVICE_ACCOUNT, message: `the pod's service account cannot be read: ${messageOf(error)}` }]);
       }
-      return known.options;
-    },
+    }),
+  };
+}
+
+/** What `load` gave within the last minute, unless `refresh` says that it is known to be wrong. */
+function remembered<T>(load: () => Promise<T>): (refresh: boolean) => Promise<T> {
+  let known: { readonly value: T; readonly readAtMs: number } | undefined;
+  return async (refresh) => {
+    if (known === undefined || refresh || Date.now() - known.readAtMs >= TOKEN_AGE_MS)
+      known = { value: await load(), readAtMs: Date.now() };
+    return known.value;
   };
 }

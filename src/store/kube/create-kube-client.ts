@@ -1,4 +1,4 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../lib/errors.ts';
@@ -13,12 +13,14 @@ export interface KubeClientOptions {
   readonly answerTimeoutMs?: number;
   /** The same for watches once a bookmark has come, for then one comes each minute. (None come for a kind that never had an object.) */
   readonly watchSilenceMs?: number;
+  /** The same for watches before the first bookmark. */
+  readonly quietWatchMs?: number;
 }
 
 const ANSWER_TIMEOUT_MS = 15_000;
 const WATCH_SILENCE_MS = 150_000;
 /** A watch lives for 10 minutes at most (`timeoutSeconds`); a server that does not end it then is not there any more. */
-const WATCH_LIFE_MS = 660_000;
+const QUIET_WATCH_MS = 660_000;
 /** Silence before TCP asks whether the other side is still there: some ten seconds without an answer end the connection (tcp(7), libuv). */
 const KEEP_ALIVE_MS = 15_000;
 const HTTP_UNAUTHORIZED = 401;
@@ -29,7 +31,8 @@ const MAX_WAIT_S = 5;
 
 /** Requests over kept connections to the API server; several at a time, none waits for another. */
 export function createKubeClient(access: ClusterAccess, options: KubeClientOptions): KubeClient {
-  const { userAgent, onRequest, answerTimeoutMs = ANSWER_TIMEOUT_MS, watchSilenceMs = WATCH_SILENCE_MS } = options;
+  const { userAgent, onRequest, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
+  const { watchSilenceMs = WATCH_SILENCE_MS, quietWatchMs = QUIET_WATCH_MS } = options;
   const isTls = access.server.protocol === 'https:';
   const pool = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS };
   const agent = isTls ? new HttpsAgent(pool) : new HttpAgent(pool);
@@ -58,7 +61,7 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
     url.pathname = `${url.pathname.replace(/\/$/, '')}${request.path}`;
     for (const [key, value] of Object.entries(request.query ?? {})) if (value !== undefined) url.searchParams.set(key, value);
     const headers = {
-      ...own.headers,
+      ...(own.headers as OutgoingHttpHeaders | undefined),
       accept: 'application/json',
       'user-agent': userAgent,
       ...(body !== undefined && {
@@ -70,8 +73,12 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
       const { signal, method } = request;
       const sent = open(url, { ...own, agent, method, headers, timeout: timeoutMs, ...(signal && { signal }) }, resolve);
       sent.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
-      sent.on('timeout', () => sent.destroy(new Error(`${access.server.host} does not answer (${timeoutMs} ms)`)));
-      sent.on('error', (error) => reject(new Error(`${method} ${request.path}: ${error.message}`, { cause: error })));
+      sent.on('timeout', () => sent.destroy(new Error(`${access.server.host} is silent (${sent.socket?.timeout ?? timeoutMs} ms)`)));
+      sent.on('error', (error: NodeJS.ErrnoException) => {
+        // A kept connection that the server closed while we sent: nothing is wrong, a new one is opened (nodejs.org, `request.reusedSocket`).
+        if (sent.reusedSocket && error.code === 'ECONNRESET' && method === 'GET') resolve(sendOnce(request, timeoutMs, body, own));
+        else reject(new Error(`${method} ${request.path}: ${error.message}`, { cause: error }));
+      });
       sent.end(body);
     });
   }
@@ -83,7 +90,7 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
       const answer = await send(asked, answerTimeoutMs, body);
       const text = await readAll(answer);
       note(answer.statusCode, Buffer.byteLength(text));
-      return parseAnswer<T>(answer.statusCode ?? 0, text);
+      return parseAnswer<T>(access, answer.statusCode ?? 0, text);
     } catch (error) {
       note(undefined, 0);
       throw error;
@@ -95,9 +102,10 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
     let received = 0;
     let code: number | undefined;
     try {
-      const answer = await send(asked, WATCH_LIFE_MS, undefined);
+      const answer = await send(asked, answerTimeoutMs, undefined);
       code = answer.statusCode;
-      if (code !== 200) parseAnswer(code ?? 0, await readAll(answer));
+      if (code !== 200) parseAnswer(access, code ?? 0, await readAll(answer));
+      answer.socket.setTimeout(quietWatchMs);
       let rest = '';
       answer.setEncoding('utf8');
       for await (const chunk of answer as AsyncIterable<string>) {
@@ -144,10 +152,13 @@ async function readAll(answer: IncomingMessage): Promise<string> {
 }
 
 /** @throws {KubeApiError} unless the status says success */
-function parseAnswer<T>(code: number, text: string): T {
+function parseAnswer<T>({ server, source }: ClusterAccess, code: number, text: string): T {
   if (code >= 200 && code < 300) return JSON.parse(text) as T;
   const status = parseStatus(text);
-  throw new KubeApiError(code, status.reason ?? '', status.message ?? (text.trim().slice(0, 500) || `HTTP status ${code}`));
+  const message = status.message ?? (text.trim().slice(0, 500) || `HTTP status ${code}`);
+  // The server's own message is just "Unauthorized"; for 403 it says who may not do what.
+  const clear = code === HTTP_UNAUTHORIZED ? `${server.host} does not accept the credentials of ${source}: ${message}` : message;
+  throw new KubeApiError(code, status.reason ?? '', clear);
 }
 
 function parseStatus(text: string): { readonly reason?: string; readonly message?: string } {

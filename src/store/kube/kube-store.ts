@@ -8,6 +8,7 @@ import type { KubeClient } from './kube-client.ts';
 import { isAbsent, listRaw, type RawObject } from './list.ts';
 import { type Reflector, startReflector } from './reflector.ts';
 import { resourcePath } from './resource-path.ts';
+import { createRetried } from './retry.ts';
 import { createWriter } from './write.ts';
 
 export interface KubeStoreOptions {
@@ -36,7 +37,8 @@ export interface KubeStore extends ClusterStore {
 export function createKubeStore(options: KubeStoreOptions): KubeStore {
   const { client, fieldManager, namespaces = {}, fieldSelectors = {}, onFailure, clock = systemClock, random = Math.random } = options;
   const hub = createHub();
-  const writer = createWriter({ client, fieldManager, clock, random });
+  const retried = createRetried(clock, random);
+  const writer = createWriter({ client, fieldManager, retried });
   const reflectors = new Map<Kind, Reflector>();
   const listeners: ((problems: readonly Problem[]) => void)[] = [];
   /** What was wrong when a kind that is not watched was listed. */
@@ -56,12 +58,14 @@ export function createKubeStore(options: KubeStoreOptions): KubeStore {
       random,
       onContact: () => (lastContactMs = clock.now()),
       onFailure: (error, retryInMs) => onFailure?.(kind, error, retryInMs),
-      onProblems: () => {
-        for (const listener of listeners) listener(problems());
-      },
+      onProblems: tellProblems,
     });
     reflectors.set(kind, started);
     return started;
+  }
+
+  function tellProblems(): void {
+    for (const listener of listeners) listener(problems());
   }
 
   function problems(): Problem[] {
@@ -73,10 +77,12 @@ export function createKubeStore(options: KubeStoreOptions): KubeStore {
       noneWhenAbsent,
     );
     const parsed = items.map((item) => ({ key: keyOfObject({ ...item, kind } as unknown as StoredObject), ...parseObject(kind, item) }));
-    listed.set(
-      kind,
-      parsed.flatMap((each) => ('errors' in each ? each.errors.map(({ path, message }) => ({ source: each.key, path, message })) : [])),
+    const wrong = parsed.flatMap((each) =>
+      'errors' in each ? each.errors.map(({ path, message }) => ({ source: each.key, path, message })) : [],
     );
+    const isNew = !isSameJson(listed.get(kind) ?? [], wrong);
+    listed.set(kind, wrong);
+    if (isNew && !reflectors.has(kind)) tellProblems();
     const objects = parsed.flatMap((each) => ('object' in each ? [{ key: each.key, object: each.object }] : []));
     return objects.toSorted((a, b) => (a.key < b.key ? -1 : 1)).map(({ object }) => object);
   }
@@ -103,7 +109,7 @@ export function createKubeStore(options: KubeStoreOptions): KubeStore {
   async function apply<K extends Kind>(kind: K, object: ObjectOf<K>): Promise<ObjectOf<K>> {
     const { name, namespace, resourceVersion } = object.metadata;
     if (resourceVersion === undefined) return requireValid(kind, await writer.create(requireValid(kind, object)));
-    const found = await get(kind, name, namespace);
+    const found = await retried(() => get(kind, name, namespace));
     if (found === undefined) throw new ConflictError(`${kind} ${name} is gone`);
     if (found.metadata.resourceVersion !== resourceVersion) throw new ConflictError(`${kind} ${name} changed`);
     const next = replaceAllButStatus(kind, found, object);
@@ -114,7 +120,7 @@ export function createKubeStore(options: KubeStoreOptions): KubeStore {
 
   async function updateStatus<K extends 'Node' | 'Gateway' | 'TunnelEndpoint'>(kind: K, object: ObjectOf<K>): Promise<ObjectOf<K>> {
     const { name, resourceVersion } = object.metadata;
-    const found = await get(kind, name);
+    const found = await retried(() => get(kind, name));
     if (found === undefined) throw new ConflictError(`${kind} ${name} is gone`);
     if (found.metadata.resourceVersion !== resourceVersion) throw new ConflictError(`${kind} ${name} changed`);
     if (isSameJson(found.status, object.status)) return found;

@@ -15,31 +15,46 @@ export type RawObject = Readonly<Record<string, unknown>>;
 
 interface Page {
   readonly metadata: { readonly resourceVersion?: string; readonly continue?: string };
-  readonly items: readonly RawObject[];
+  /** Null for none, in some versions of the API server. */
+  readonly items: readonly RawObject[] | null;
 }
 
 /** As client-go: the API server holds no more than this many objects in memory for one answer. */
 const PAGE = '500';
 
 /**
- * All objects of a kind and the version of the whole list; `onPage` is called for each answer.
- * @throws {KubeApiError} 404 when the cluster does not know the kind; 410 when the list changed too long ago between two pages
+ * All objects of a kind and the version of the whole list; `onPage` is called for each answer. When the API server has forgotten the version that the
+ * first pages are of, the list is asked for again in one piece, as client-go does: that one cannot expire.
+ * @throws {KubeApiError} 404 when the cluster does not know the kind
  */
 export async function listRaw(
   client: KubeClient,
   { kind, namespace, fieldSelector, signal }: ListRequest,
   onPage?: () => void,
 ): Promise<{ readonly version: string; readonly items: readonly RawObject[] }> {
-  const items: RawObject[] = [];
-  let page: Page | undefined;
-  do {
-    const query = { limit: PAGE, continue: page?.metadata.continue, fieldSelector };
+  const ask = async (limit: string | undefined, next: string | undefined): Promise<Page> => {
+    const query = { limit, continue: next, fieldSelector };
     const path = resourcePath(kind, undefined, namespace);
-    page = await client.request<Page>({ method: 'GET', path, query, ...(signal && { signal }) });
+    const page = await client.request<Page>({ method: 'GET', path, query, ...(signal && { signal }) });
     onPage?.();
-    for (const item of page.items) items.push(withKind(kind, item));
-  } while (page.metadata.continue);
-  return { version: page.metadata.resourceVersion ?? '', items };
+    return page;
+  };
+  const pages = [await ask(PAGE, undefined)];
+  for (let next = pages[0]?.metadata.continue; next; next = pages.at(-1)?.metadata.continue) {
+    try {
+      pages.push(await ask(PAGE, next));
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      pages.splice(0, pages.length, await ask(undefined, undefined));
+    }
+  }
+  const items = pages.flatMap((page) => (page.items ?? []).map((item) => withKind(kind, item)));
+  return { version: pages.at(-1)?.metadata.resourceVersion ?? '', items };
+}
+
+/** The API server no longer has the version that was asked for: as an answer, or within a watch. */
+export function isGone(error: unknown): boolean {
+  return error instanceof KubeApiError && (error.code === 410 || error.reason === 'Expired');
 }
 
 /** No such resource, rather than no such object: a list never ends so when the kind is served. */

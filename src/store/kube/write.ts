@@ -1,16 +1,15 @@
 import type { Kind } from '../../api/kinds.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { ConflictError } from '../cluster-store.ts';
 import type { StoredObject } from '../object.ts';
 import { KubeApiError, type KubeClient, type KubeRequest } from './kube-client.ts';
 import { resourcePath } from './resource-path.ts';
+import type { Retried } from './retry.ts';
 
 export interface WriterOptions {
   readonly client: KubeClient;
   /** Owner of the fields that are written (Kubernetes docs: "Server-Side Apply"). */
   readonly fieldManager: string;
-  readonly clock: Clock;
-  readonly random: () => number;
+  readonly retried: Retried;
 }
 
 /** Writes of whole objects and of statuses; each names the version that it replaces. */
@@ -24,13 +23,9 @@ export interface Writer {
   remove(kind: Kind, name: string, namespace?: string): Promise<void>;
 }
 
-/** An API server that restarts, or has too much to do, is asked again for so long. */
-const RETRY_FOR_MS = 15_000;
-const FIRST_DELAY_MS = 100;
-const MAX_DELAY_MS = 2_000;
 const APPLY = 'application/apply-patch+yaml';
 
-export function createWriter({ client, fieldManager, clock, random }: WriterOptions): Writer {
+export function createWriter({ client, fieldManager, retried }: WriterOptions): Writer {
   const query = { fieldManager };
   /** `force`: Raven owns what it writes. The version in the body keeps two writers of the same object from overwriting each other. */
   const forced = { fieldManager, force: 'true' };
@@ -42,10 +37,13 @@ export function createWriter({ client, fieldManager, clock, random }: WriterOpti
     return createByApply(object, body);
   }
 
-  /** Apply creates what is not there, but would change what is: it is asked for first, and who loses the race after that gets a conflict on uid. */
+  /**
+   * Apply creates what is not there, but would change what is, so it is asked for first. That leaves a moment in which two may create: the last one's
+   * fields stay. Only the plain verbs exclude this, and they would own the fields in such a way that a later apply could not drop them.
+   */
   async function createByApply({ kind, metadata: { name, namespace } }: StoredObject, body: unknown): Promise<unknown> {
     const path = resourcePath(kind, name, namespace);
-    const found = await client.request<StoredObject>({ method: 'GET', path }).catch(absent);
+    const found = await retried(() => client.request<StoredObject>({ method: 'GET', path })).catch(absent);
     if (found !== undefined) throw new ConflictError(`${kind} ${name} exists already`);
     return send({ method: 'PATCH', path, query: forced, contentType: APPLY, body });
   }
@@ -79,23 +77,10 @@ export function createWriter({ client, fieldManager, clock, random }: WriterOpti
     try {
       return await retried(() => client.request(request));
     } catch (error) {
-      if (error instanceof KubeApiError && (error.code === 409 || error.code === 404)) {
-        throw new ConflictError(error.message, { cause: error });
-      }
+      // Not found when creating: there is no such namespace or kind, which reading again does not change.
+      const isGone = error instanceof KubeApiError && error.code === 404 && hasVersion(request);
+      if (isGone || (error instanceof KubeApiError && error.code === 409)) throw new ConflictError(error.message, { cause: error });
       throw error;
-    }
-  }
-
-  async function retried<T>(task: () => Promise<T>): Promise<T> {
-    const deadline = clock.now() + RETRY_FOR_MS;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await task();
-      } catch (error) {
-        const delayMs = Math.min(FIRST_DELAY_MS * 2 ** attempt, MAX_DELAY_MS) * (0.5 + random() / 2);
-        if (!isTransient(error) || clock.now() + delayMs > deadline) throw error;
-        await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
-      }
     }
   }
 
@@ -116,9 +101,8 @@ function bodyOf(object: StoredObject, withVersion: boolean): unknown {
   return { ...rest, metadata: { ...metadata, ...(withVersion && { uid, resourceVersion }) } };
 }
 
-function isTransient(error: unknown): boolean {
-  if (!(error instanceof KubeApiError)) return true;
-  return error.code === 429 || error.code >= 500;
+function hasVersion({ body }: KubeRequest): boolean {
+  return (body as StoredObject).metadata.resourceVersion !== undefined;
 }
 
 function absent(error: unknown): undefined {
