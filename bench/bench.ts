@@ -1,14 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { benchMemory, benchStart } from './agent.ts';
+import { benchKubeRequests } from './kube-requests.ts';
 import { benchThroughput } from './throughput.ts';
 
-/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, throughput, throughput-kernel. */
+/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, kube-requests, throughput, throughput-kernel. */
 const SECONDS = 5;
 const parts = new Map<string, () => Promise<void>>([
   ['plan', benchPlan],
   ['memory', benchMemory],
   ['start', benchStart],
+  ['kube-requests', benchKubeRequests],
   ['throughput', () => benchThroughput(SECONDS)],
   ['throughput-kernel', throughputInVm],
 ]);
