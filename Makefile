@@ -54,7 +54,7 @@ test-kernel: ## the lab in a virtual machine with the distribution's kernel
 	@$(node) scripts/test.ts kernel
 
 bench: ## figures: throughput, plan and resync cost, memory, start
-	$(setup) lab bench kernel build
+	$(setup) lab bench kernel build kube
 	@$(MAKE) -s dist/.built
 	@$(node) bench/bench.ts
 

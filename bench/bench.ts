@@ -1,16 +1,20 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { benchMemory, benchStart } from './agent.ts';
+import { benchKubeChange } from './kube-change.ts';
+import { benchKubeController } from './kube-controller.ts';
 import { benchKubeRequests } from './kube-requests.ts';
 import { benchThroughput } from './throughput.ts';
 
-/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, kube-requests, throughput, throughput-kernel. */
+/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, kube-requests, kube-change, kube-controller, throughput, throughput-kernel. */
 const SECONDS = 5;
 const parts = new Map<string, () => Promise<void>>([
   ['plan', benchPlan],
   ['memory', benchMemory],
   ['start', benchStart],
   ['kube-requests', benchKubeRequests],
+  ['kube-change', benchKubeChange],
+  ['kube-controller', benchKubeController],
   ['throughput', () => benchThroughput(SECONDS)],
   ['throughput-kernel', throughputInVm],
 ]);

@@ -3,7 +3,7 @@ import type { LocalFacts } from '../src/domain/facts.ts';
 import { parseCidr } from '../src/net/cidr.ts';
 import { parseIp } from '../src/net/ip.ts';
 
-const NODES_PER_REGION = 10;
+export const NODES_PER_REGION = 10;
 
 /** Region 0 is public, the others stand behind NATs; 10 nodes each, one /24 a node. */
 export function syntheticGateways(regions: number): Gateway[] {
