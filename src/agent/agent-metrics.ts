@@ -1,6 +1,7 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { NodePlan } from '../domain/node-plan.ts';
 import type { TunnelState } from '../drivers/ipsec/tunnel-driver.ts';
+import { createMetrics, type MetricDefinition } from '../lib/metrics.ts';
 import type { RequestRecord } from '../store/kube/kube-client.ts';
 import type { AgentObserver } from './observer.ts';
 
@@ -20,13 +21,6 @@ export interface AgentMetrics {
   onRequest(record: RequestRecord): void;
   /** Says where the rest is to be had; until then those metrics are empty. */
   connect(sources: MetricSources): void;
-}
-
-interface Definition {
-  readonly name: string;
-  readonly type: 'counter' | 'gauge' | 'histogram';
-  readonly help: string;
-  readonly labelNames: readonly string[];
 }
 
 /** Every metric of the agent, for the reference in the documentation too. */
@@ -102,19 +96,18 @@ export const AGENT_METRICS = {
     help: '1 while the agent works with the copy on disk because the API server has not answered since it started.',
     labelNames: ['kind'],
   },
-} as const satisfies Readonly<Record<string, Definition>>;
+} as const satisfies Readonly<Record<string, MetricDefinition>>;
 
 /** A tick with nothing to do takes some 10 ms; one that starts charon takes seconds. */
 const BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30];
 
 export function createAgentMetrics(): AgentMetrics {
-  const registry = new Registry();
-  const registers = [registry];
+  const { registry, counter, gauge, histogram } = createMetrics();
   let sources: MetricSources | undefined;
   const role = gauge(AGENT_METRICS.role);
   const ticks = counter(AGENT_METRICS.ticks);
-  const tickDuration = new Histogram({ ...optionsOf(AGENT_METRICS.tickDuration), buckets: BUCKETS, registers });
-  const planDuration = new Histogram({ ...optionsOf(AGENT_METRICS.planDuration), buckets: BUCKETS, registers });
+  const tickDuration = histogram(AGENT_METRICS.tickDuration, BUCKETS);
+  const planDuration = histogram(AGENT_METRICS.planDuration, BUCKETS);
   const resyncs = counter(AGENT_METRICS.resyncs);
   const kernelWrites = counter(AGENT_METRICS.kernelWrites);
   const findings = gauge(AGENT_METRICS.findings);
@@ -135,15 +128,6 @@ export function createAgentMetrics(): AgentMetrics {
     self.reset();
     for (const { kind, source } of sources?.mirrored() ?? []) self.set({ kind }, source === 'copy' ? 1 : 0);
   });
-
-  function counter(definition: Definition): Counter {
-    return new Counter({ ...optionsOf(definition), registers });
-  }
-
-  function gauge(definition: Definition, collect?: (self: Gauge) => void): Gauge {
-    const self: Gauge = new Gauge({ ...optionsOf(definition), registers, ...(collect && { collect: () => collect(self) }) });
-    return self;
-  }
 
   function secondsSince(thenMs: number): number {
     return Math.max(0, ((sources?.now() ?? thenMs) - thenMs) / 1000);
@@ -192,8 +176,4 @@ export function createAgentMetrics(): AgentMetrics {
     },
     connect: (given) => void (sources = given),
   };
-}
-
-function optionsOf({ name, help, labelNames }: Definition): { name: string; help: string; labelNames: string[] } {
-  return { name, help, labelNames: [...labelNames] };
 }

@@ -146,7 +146,7 @@ function readState(path: string, before: FileState | undefined): FileState | und
 const EMPTY: FileState = { signature: '', hash: '', objects: [], problems: [], uncertain: false };
 
 function notText(path: string): ReturnType<typeof parseManifest> {
-  return { objects: [], problems: [{ source: path, message: 'is no text in UTF-8' }], invalid: new Set(), uncertain: true };
+  return { objects: [], problems: [{ source: path, message: 'is no text in UTF-8' }], passedOver: 0, invalid: new Set(), uncertain: true };
 }
 
 function isDoubtful(before: FileState | undefined, next: FileState | undefined): boolean {

@@ -16,6 +16,8 @@ export interface ManifestObject {
 export interface Manifest {
   readonly objects: readonly ManifestObject[];
   readonly problems: readonly Problem[];
+  /** How many documents and list items were of kinds that Raven does not know. */
+  readonly passedOver: number;
   /** Keys of objects that are there but not valid. */
   readonly invalid: ReadonlySet<string>;
   /** Something in the file has no known identity: nobody can say which objects are missing from it. */
@@ -42,6 +44,7 @@ export function parseManifest(text: string, file: string): Manifest {
   const problems: Problem[] = [];
   const invalid = new Set<string>();
   let uncertain = false;
+  let passedOver = 0;
 
   function complain(part: Part, steps: readonly PropertyKey[], message: string): void {
     const line = part.lineOf([...part.steps, ...steps]);
@@ -57,6 +60,7 @@ export function parseManifest(text: string, file: string): Manifest {
     if (typeof kind !== 'string') {
       // Settings of some other tool have neither; half of a manifest has one.
       if (apiVersion !== undefined) reject(part, ['kind'], 'is required');
+      else passedOver++;
       return;
     }
     const { items } = value;
@@ -67,13 +71,17 @@ export function parseManifest(text: string, file: string): Manifest {
     const version = typeof apiVersion === 'string' ? apiVersion : undefined;
     if (isKind(kind)) readKind(part, kind, version, value);
     else if (version?.startsWith(`${API_GROUP}/`)) reject(part, ['kind'], `${kind} is no kind of ${API_GROUP}`);
+    else passedOver++;
   }
 
   function readKind(part: Part, kind: Kind, version: string | undefined, value: Fields): void {
     const wanted = RESOURCES[kind].apiVersion;
     const served = servedVersions(kind);
     // Others have a Gateway too, for instance gateway.networking.k8s.io.
-    if (version !== undefined && groupOf(version) !== groupOf(wanted)) return;
+    if (version !== undefined && groupOf(version) !== groupOf(wanted)) {
+      passedOver++;
+      return;
+    }
     const identity = identify(kind, value);
     if (identity === undefined) uncertain = true;
     else invalid.add(identity);
@@ -96,12 +104,12 @@ export function parseManifest(text: string, file: string): Manifest {
 
   try {
     const { parts, errors } = isJson(text, file) ? splitJson(text, file) : splitYaml(text, file);
-    if (errors.length > 0) return { objects: [], problems: errors, invalid: new Set(), uncertain: true };
+    if (errors.length > 0) return { objects: [], problems: errors, passedOver, invalid: new Set(), uncertain: true };
     for (const part of parts) read(part);
-    return { objects, problems, invalid, uncertain };
+    return { objects, problems, passedOver, invalid, uncertain };
   } catch (error) {
     // Nesting deeper than the stack.
-    return { objects: [], problems: [{ source: file, message: messageOf(error) }], invalid: new Set(), uncertain: true };
+    return { objects: [], problems: [{ source: file, message: messageOf(error) }], passedOver, invalid: new Set(), uncertain: true };
   }
 }
 
