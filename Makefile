@@ -26,7 +26,7 @@ demo: ## three regions come up, pods reach each other, a gateway dies (KEEP=1: l
 	@$(node) scripts/demo.ts
 
 test: ## set up what is missing, run every test
-	$(setup) lab e2e kernel build kube
+	$(setup) lab e2e kernel build kube image
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts
 
@@ -48,6 +48,10 @@ test-lab-kube: ## end-to-end tests on a real Kubernetes API, kube-proxy, flannel
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts lab-kube
 
+test-image: ## the container image's content is made and run, without a container engine
+	$(setup) build image
+	@$(node) scripts/test.ts image
+
 test-kernel: ## the lab in a virtual machine with the distribution's kernel
 	$(setup) lab kernel build
 	@$(MAKE) -s dist/.built
@@ -62,6 +66,10 @@ lint: ## linter, format, types, dead code
 	$(setup) build
 	@$(node) scripts/test.ts lint
 
+generate: ## write the files that follow from the sources: CRDs, reference pages
+	$(setup) build
+	@$(node) scripts/generate.ts
+
 format: ## bring the sources into form
 	$(setup) build
 	@node_modules/.bin/oxfmt .
@@ -69,4 +77,4 @@ format: ## bring the sources into form
 clean: ## remove what was built
 	rm -rf dist coverage
 
-.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-kernel bench lint format clean
+.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel bench lint generate format clean

@@ -1,5 +1,10 @@
 import { stringify } from 'yaml';
 import { gatewayCrd, tunnelEndpointCrd } from '../../src/api/crd.ts';
+import { createProgram } from '../../src/cli/program.ts';
+import { eventsPage } from './events-page.ts';
+import { flagsPage } from './flags-page.ts';
+import { metricsPage } from './metrics-page.ts';
+import { schemaPage } from './schema-page.ts';
 
 export interface GeneratedFile {
   /** From the checkout's root. */
@@ -8,12 +13,20 @@ export interface GeneratedFile {
 }
 
 const HEAD = '# Made by `make generate` from src/api; do not edit.\n';
+const GATEWAY =
+  'A region: the nodes with the label `raven.openyurt.io/gateway=<name>`, and which of them may connect it with other regions.';
+const TUNNEL_ENDPOINT = 'What one gateway node says about itself, named as the node; written by its agent only.';
 
 /** Everything that is checked in and follows from the sources. */
 export async function generatedFiles(): Promise<GeneratedFile[]> {
   return [
     { path: 'deploy/crds/gateways.yaml', text: manifest(gatewayCrd()) },
     { path: 'deploy/crds/tunnelendpoints.yaml', text: manifest(tunnelEndpointCrd()) },
+    { path: 'docs/reference/gateway.md', text: schemaPage(gatewayCrd(), GATEWAY) },
+    { path: 'docs/reference/tunnelendpoint.md', text: schemaPage(tunnelEndpointCrd(), TUNNEL_ENDPOINT) },
+    { path: 'docs/reference/flags.md', text: flagsPage(createProgram({})) },
+    { path: 'docs/reference/metrics.md', text: await metricsPage(new URL('../../src/', import.meta.url)) },
+    { path: 'docs/reference/events.md', text: eventsPage() },
   ];
 }
 

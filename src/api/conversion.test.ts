@@ -102,9 +102,9 @@ describe('a Gateway whose v1alpha1 form was edited', () => {
 
   it('follows endpoints that were removed, added or put in another order, by name', () => {
     const tunnels = (names: readonly string[]): unknown =>
-      (edited({ endpoints: names.map((nodeName) => ({ nodeName })) })['spec'] as { endpoints: { nodeName: string; port: number }[] }).endpoints.map(
-        ({ nodeName, port }) => `${nodeName}:${port}`,
-      );
+      (
+        edited({ endpoints: names.map((nodeName) => ({ nodeName })) })['spec'] as { endpoints: { nodeName: string; port: number }[] }
+      ).endpoints.map(({ nodeName, port }) => `${nodeName}:${port}`);
     expect(tunnels(['b2', 'b1'])).toEqual(['p1:10262', 'b2:4500', 'b1:4501']);
     expect(tunnels(['b1'])).toEqual(['p1:10262', 'b1:4501']);
     expect(tunnels(['b3', 'b1', 'b2'])).toEqual(['p1:10262', 'b3:4500', 'b1:4501', 'b2:4500']);
@@ -196,21 +196,23 @@ function gateways(apiVersion: string): fc.Arbitrary<Fields & { metadata: Fields 
     },
     optional,
   );
-  const status = fc.record(
-    {
-      nodes: fc.oneof(fc.constant(null), fc.array(fc.record({ nodeName: text, subnets: fc.constant(null) }))),
-      conditions: fc.array(fc.record({ type: text })),
-      unknown: fc.jsonValue(),
-      ...(isBeta ? { activeEndpoints: list, active: text, peers: text, exposed: fc.array(fc.jsonValue()) } : { activeEndpoint: endpoint }),
-    },
-    optional,
-  );
+  const common = {
+    nodes: fc.oneof(fc.constant(null), fc.array(fc.record({ nodeName: text, subnets: fc.constant(null) }))),
+    conditions: fc.array(fc.record({ type: text })),
+    unknown: fc.jsonValue(),
+  };
+  const status: fc.Arbitrary<Fields> = isBeta
+    ? fc.record({ ...common, activeEndpoints: list, active: text, peers: text, exposed: fc.array(fc.jsonValue()) }, optional)
+    : fc.record({ ...common, activeEndpoint: endpoint }, optional);
   const metadata = fc.record(
     { name: text, labels: fc.dictionary(text, text), annotations: fc.dictionary(fc.constantFrom('x', 'y'), text, { minKeys: 1 }) },
     { requiredKeys: ['name'] },
   );
   // What fast-check makes has no prototype, and JSON has no -0.
   return fc
-    .record({ apiVersion: fc.constant(apiVersion), kind: fc.constant('Gateway'), metadata, spec, status }, { requiredKeys: ['apiVersion', 'kind', 'metadata'] })
+    .record(
+      { apiVersion: fc.constant(apiVersion), kind: fc.constant('Gateway'), metadata, spec, status },
+      { requiredKeys: ['apiVersion', 'kind', 'metadata'] },
+    )
     .map((object) => JSON.parse(JSON.stringify(object)) as Fields & { metadata: Fields });
 }

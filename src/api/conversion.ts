@@ -132,14 +132,20 @@ function specUp(spec: Fields, saved: BetaFields | undefined): Fields {
 
 /** Puts tunnels, in their order, where tunnels were, and leaves the others in their places; more tunnels than before come last. */
 function endpointsUp(tunnels: readonly unknown[], saved: readonly unknown[]): unknown[] {
-  const rest = tunnels.map((each) => endpointUp(each, saved));
+  const known = saved.filter(isTunnel);
+  const rest = tunnels.map((each) => endpointUp(each, takeByName(known, each)));
   const restored = saved.flatMap((each) => (isTunnel(each) ? rest.splice(0, 1) : [each]));
   return [...restored, ...rest];
 }
 
-function endpointUp(endpoint: unknown, saved: readonly unknown[]): unknown {
+/** Takes the first of the node out of `known`: one that is listed twice finds both, in order. */
+function takeByName(known: unknown[], endpoint: unknown): unknown {
+  const index = known.findIndex((each) => isFields(each) && isFields(endpoint) && each['nodeName'] === endpoint['nodeName']);
+  return index < 0 ? undefined : known.splice(index, 1)[0];
+}
+
+function endpointUp(endpoint: unknown, known: unknown): unknown {
   if (!isFields(endpoint)) return endpoint;
-  const known = saved.find((each) => isTunnel(each) && isFields(each) && each['nodeName'] === endpoint['nodeName']);
   return { ...endpoint, ...(isFields(known) ? only(known, ENDPOINT_KEYS) : { type: 'tunnel', port: DEFAULT_TUNNEL_PORT }) };
 }
 
@@ -155,8 +161,8 @@ function activeUp(endpoint: unknown, saved: unknown): unknown {
   const list: readonly unknown[] = Array.isArray(saved) ? saved : [];
   const first = list.find(isTunnel);
   if (!isFields(endpoint)) return first === undefined ? saved : undefined;
-  if (!isFields(first) || first['nodeName'] !== endpoint['nodeName']) return [endpointUp(endpoint, [])];
-  return list.map((each) => (each === first ? endpointUp(endpoint, [first]) : each));
+  if (!isFields(first) || first['nodeName'] !== endpoint['nodeName']) return [endpointUp(endpoint, undefined)];
+  return list.map((each) => (each === first ? endpointUp(endpoint, first) : each));
 }
 
 /** Whether v1alpha1 has it: its endpoints are all tunnels. Something that has no type at all passes, to be refused by name. */

@@ -48,19 +48,19 @@ const V1BETA1_SPEC_RULES: readonly CelRule[] = [
   ...GATEWAY_SPEC_RULES,
   {
     rule: "!has(self.proxyConfig) || self.proxyConfig.Replicas <= 1 || (has(self.endpoints) && self.proxyConfig.Replicas <= size(self.endpoints.filter(e, e.type == 'proxy')))",
-    message: 'more replicas than proxy endpoints',
-    fieldPath: '.proxyConfig',
+    message: 'must not exceed 1 and the number of proxy endpoints',
+    fieldPath: '.proxyConfig.Replicas',
   },
   {
     rule: '!has(self.endpoints) || self.endpoints.all(e, self.endpoints.exists_one(o, o.nodeName == e.nodeName && o.type == e.type))',
-    message: 'a node is listed twice with the same type',
+    message: 'a node must not be listed twice with the same type',
     fieldPath: '.endpoints',
   },
 ];
 const NODE_NAME_RULE: CelRule = { rule: "self.nodeName != ''", message: 'must not be empty', fieldPath: '.nodeName' };
 const PUBLIC_IP_RULE: CelRule = {
   rule: "!has(self.publicIP) || self.publicIP == '' || isIP(self.publicIP)",
-  message: 'is no IP address',
+  message: 'must be empty or an IP address',
   fieldPath: '.publicIP',
 };
 const ENDPOINT_RULES: readonly CelRule[] = [

@@ -119,7 +119,6 @@ export const gatewaySchema = z.looseObject({
 export type Gateway = z.infer<typeof gatewaySchema>;
 
 const endpointV1alpha1 = z.looseObject(endpointFields);
-export type EndpointV1alpha1 = z.infer<typeof endpointV1alpha1>;
 
 /** The older form of a Gateway, `raven.openyurt.io/v1alpha1`: tunnels only, one of them active. */
 export const gatewayV1alpha1Schema = z.looseObject({

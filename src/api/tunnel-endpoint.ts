@@ -44,20 +44,25 @@ const spec = z.looseObject({
 });
 
 /** What one gateway node says about itself: written only by that node's agent. Cluster-scoped, named as the node. */
-export const tunnelEndpointSchema = z.looseObject({
-  apiVersion: z.literal(`${API_GROUP}/v1beta1`),
-  kind: z.literal('TunnelEndpoint'),
-  metadata: objectMeta,
-  spec: spec.describe('What the node says about itself.'),
-  status: z
-    .looseObject({
-      links: z.array(link).default([]).describe('Tunnels to other regions’ gateways.'),
-      conditions: z.array(condition).default([]).describe('What holds for the node, and what does not.'),
-      peers: z.string().optional().describe('Links that are up, and all of them, as `2/3`, for `kubectl get`.'),
-    })
-    .optional()
-    .describe('What the node sees.'),
-});
+export const tunnelEndpointSchema = z
+  .looseObject({
+    apiVersion: z.literal(`${API_GROUP}/v1beta1`),
+    kind: z.literal('TunnelEndpoint'),
+    metadata: objectMeta,
+    spec: spec.describe('What the node says about itself.'),
+    status: z
+      .looseObject({
+        links: z.array(link).default([]).describe('Tunnels to other regions’ gateways.'),
+        conditions: z.array(condition).default([]).describe('What holds for the node, and what does not.'),
+        peers: z.string().optional().describe('Links that are up, and all of them, as `2/3`, for `kubectl get`.'),
+      })
+      .optional()
+      .describe('What the node sees.'),
+  })
+  .refine(({ metadata, spec: { nodeName } }) => nodeName === metadata.name, {
+    path: ['spec', 'nodeName'],
+    message: 'must be the name of the object',
+  });
 export type TunnelEndpoint = z.infer<typeof tunnelEndpointSchema>;
 
 /** Links that are up, and all of them: `2/3`. */

@@ -17,6 +17,7 @@ export function addAgentCommand(program: Command, env: NodeJS.ProcessEnv): void 
     .option('--health-bind-addr <address>', '[HOST]:PORT for /healthz and /readyz, 0 for none; HOST is loopback', `:${HEALTH_PORT}`)
     .option('--state-dir <dir>', 'what survives a reboot, also a copy of the cluster objects', '/var/lib/raven')
     .option('--run-dir <dir>', 'pid files and sockets', '/run/raven')
+    .option('--sysctl-dir <dir>', "the kernel's settings; a container without privileges sees its own /proc/sys read-only", '/proc/sys')
     .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
     .option('--cleanup', 'remove all that the agent made on this machine, print it, and exit')
     .addHelpText('after', '\nStopping the agent removes nothing: packets go on. Only --cleanup takes things down.')

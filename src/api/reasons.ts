@@ -1,0 +1,116 @@
+/** What objects say by conditions and Events: the vocabulary, for the reference in the documentation. A test keeps it complete. */
+
+export interface ReasonText {
+  readonly reason: string;
+  readonly text: string;
+}
+
+export interface EventText extends ReasonText {
+  readonly type: 'Normal' | 'Warning';
+}
+
+export interface ConditionText {
+  readonly type: string;
+  /** What `True` means. */
+  readonly text: string;
+  readonly reasons: readonly ReasonText[];
+}
+
+/** Why some part of a region's subnets cannot be used; Events, and reasons of the condition SubnetsUsable. */
+const SUBNET_REASONS: readonly ReasonText[] = [
+  { reason: 'NoNodes', text: 'no node carries the label of the region' },
+  { reason: 'SubnetOverlap', text: 'another region claims the same addresses; they are routed to neither' },
+  { reason: 'EmptyPodCIDR', text: 'a node has no pod CIDR' },
+  { reason: 'InvalidPodCIDR', text: 'a pod CIDR of a node is none, or cannot be carried' },
+  {
+    reason: 'InvalidExtraCIDR',
+    text: 'an entry of the annotation `raven.openyurt.io/extra-allowed-source-cidrs` is no CIDR, or cannot be carried',
+  },
+  { reason: 'CalicoBlocksNotRead', text: "the nodes' pod CIDRs are taken, since Calico's blocks are not to be had" },
+];
+
+/** Events about Gateways. */
+export const GATEWAY_EVENTS: readonly EventText[] = [
+  { type: 'Normal', reason: 'ActiveEndpointElected', text: 'a node became an active endpoint' },
+  { type: 'Warning', reason: 'ActiveEndpointLost', text: 'a node is no longer an active endpoint, and no other of its type is left' },
+  ...SUBNET_REASONS.map((each) => ({ type: 'Warning' as const, ...each })),
+];
+
+export const GATEWAY_CONDITIONS: readonly ConditionText[] = [
+  {
+    type: 'Ready',
+    text: 'everything that should be active in the region has an active endpoint',
+    reasons: [
+      { reason: 'EndpointElected', text: 'it has' },
+      { reason: 'LastActiveKept', text: 'it had: all candidates became NotReady at once, and the last active ones stay' },
+      { reason: 'NoEndpoints', text: '`spec.endpoints` is empty' },
+      { reason: 'NoTunnelEndpointFit', text: 'no node of a tunnel endpoint is Ready and belongs to the region' },
+      { reason: 'NoProxyEndpointFit', text: 'the same of proxies' },
+      { reason: 'NoTunnelReplicas', text: '`spec.tunnelConfig.Replicas` is absent or 0' },
+      { reason: 'NoProxyReplicas', text: '`spec.proxyConfig.Replicas` is absent or 0' },
+      { reason: 'TunnelDisabled', text: '`enable-l3-tunnel` is not `true` in ConfigMap `raven-cfg`' },
+      { reason: 'ProxyDisabled', text: '`enable-l7-proxy` is not `true` there' },
+    ],
+  },
+  {
+    type: 'Accepted',
+    text: 'the object follows the contract',
+    reasons: [
+      { reason: 'Valid', text: 'it does' },
+      { reason: 'Invalid', text: 'the message names the fields; what can be used of the object is used' },
+    ],
+  },
+  {
+    type: 'EndpointsKnown',
+    text: "every endpoint's node exists and belongs to the region",
+    reasons: [
+      { reason: 'NodesFound', text: 'they do' },
+      { reason: 'UnknownNodes', text: 'the message names those that do not' },
+    ],
+  },
+  {
+    type: 'RegionReachable',
+    text: "the API server hears from at least one of the region's endpoint nodes",
+    reasons: [
+      { reason: 'NodeReady', text: 'it does' },
+      { reason: 'AllNodesNotReady', text: 'it hears from none' },
+      { reason: 'NoCandidates', text: 'no node of the region is an endpoint (status Unknown)' },
+    ],
+  },
+  {
+    type: 'SubnetsUsable',
+    text: 'all pod addresses of the region can be routed from elsewhere',
+    reasons: [{ reason: 'AllUsable', text: 'they can' }, ...SUBNET_REASONS],
+  },
+];
+
+export const TUNNEL_ENDPOINT_CONDITIONS: readonly ConditionText[] = [
+  {
+    type: 'Ready',
+    text: 'all links are up',
+    reasons: [
+      { reason: 'AllLinksUp', text: 'they are' },
+      { reason: 'LinksDown', text: 'the message names those that are not, and why' },
+    ],
+  },
+  {
+    type: 'KernelDataPath',
+    text: 'the kernel encrypts; otherwise a process does, which is slower and nothing wrong',
+    reasons: [{ reason: 'Detected', text: 'the message says what was found missing' }],
+  },
+  {
+    type: 'PlanComplete',
+    text: 'the node can carry everything that the Gateways ask for',
+    reasons: [
+      { reason: 'AllPlanned', text: 'it can' },
+      { reason: 'NoRegion', text: 'the node is in no Gateway’s `status.nodes`' },
+      { reason: 'NodeAddressMissing', text: "no network device has the node's InternalIP" },
+      { reason: 'NoActiveEndpoint', text: 'the region has no active gateway node' },
+      { reason: 'NoHostAddress', text: 'the node has no address inside its pod CIDRs: its own processes cannot reach other regions' },
+      { reason: 'FamilyNotCarried', text: 'IPv6 pod CIDRs are not carried yet' },
+      { reason: 'SubnetCoversUnderlay', text: 'pod CIDRs of a region cover addresses that carry the tunnels; that part is not routed' },
+      { reason: 'SubnetsOverlap', text: 'two regions claim the same addresses; they are not routed' },
+      { reason: 'RegionUnreachable', text: 'both regions are behind NATs, and no region with a public address relays' },
+    ],
+  },
+];
