@@ -15,7 +15,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   domain: ['lib', 'net', 'api'],
   store: ['lib', 'net', 'api', 'domain'],
   drivers: ['lib', 'net', 'api', 'domain'],
-  ...sameFor(['controller', 'agent', 'webhook', 'dashboard'], ['lib', 'net', 'api', 'domain', 'store', 'drivers']),
+  ...sameFor(['agent', 'webhook', 'dashboard'], ['lib', 'net', 'api', 'domain', 'store', 'drivers']),
+  // The controller's replicas serve the webhooks.
+  controller: ['lib', 'net', 'api', 'domain', 'store', 'drivers', 'webhook'],
   // The command line starts the programs of the other folders.
   cli: ['lib', 'net', 'api', 'domain', 'store', 'drivers', 'controller', 'agent', 'webhook', 'lab', 'dashboard'],
   lab: ['lib', 'net', 'api', 'domain', 'store', 'drivers'],

@@ -9,6 +9,7 @@ const flags = {
   healthBindAddr: ':10275',
   stateDir: '/var/lib/raven',
   runDir: '/run/raven',
+  sysctlDir: '/proc/sys',
   logLevel: 'info',
 };
 
@@ -25,6 +26,7 @@ describe("the agent's options", () => {
       health: { host: '127.0.0.1', port: 10275 },
       stateDir: '/var/lib/raven',
       runDir: '/run/raven',
+      sysctlDir: '/proc/sys',
       logLevel: 'info',
       cleanup: false,
     });

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { UserError } from '../lib/errors.ts';
+import { notKnown, parseFlags } from '../lib/flags.ts';
 import { LOG_LEVELS } from '../lib/logger-levels.ts';
-import { type BindAddress, parseBindAddress } from '../net/bind-address.ts';
+import { type BindAddress, requireBindAddress } from '../net/bind-address.ts';
 import { parseIp } from '../net/ip.ts';
 
 /** Variables that the agent reads beside its flags; the DaemonSet sets them. */
@@ -18,6 +19,7 @@ export interface AgentOptions {
   readonly psk: { readonly file: string } | { readonly text: string } | undefined;
   readonly stateDir: string;
   readonly runDir: string;
+  readonly sysctlDir: string;
   readonly charon: 'own' | 'external';
   readonly metrics: BindAddress | 'off';
   readonly health: BindAddress | 'off';
@@ -30,31 +32,31 @@ const schema = z.object({
   store: z.string().optional(),
   pskFile: z.string().optional(),
   // The existing Go implementation's word for it: its settings apply unchanged.
-  vpnDriver: z.preprocess((value) => (value === 'libreswan' ? 'ipsec' : value), z.enum(['ipsec'], { error: known('ipsec') })),
+  vpnDriver: z.preprocess((value) => (value === 'libreswan' ? 'ipsec' : value), z.enum(['ipsec'], { error: notKnown('ipsec') })),
   forwardNodeIp: z.stringbool({ error: 'is true or false' }).refine((value) => !value, {
     message: 'true is not there yet: only pod addresses and Service addresses are carried between regions',
   }),
-  charon: z.enum(['own', 'external'], { error: known('own, external') }),
+  charon: z.enum(['own', 'external'], { error: notKnown('own, external') }),
   metricBindAddr: z.string(),
   healthBindAddr: z.string(),
   stateDir: z.string(),
   runDir: z.string(),
-  logLevel: z.enum(LOG_LEVELS, { error: known(LOG_LEVELS.join(', ')) }),
+  sysctlDir: z.string(),
+  logLevel: z.enum(LOG_LEVELS, { error: notKnown(LOG_LEVELS.join(', ')) }),
   cleanup: z.boolean().default(false),
 });
 
 /** @throws {UserError} naming every flag that is wrong */
 export function parseAgentOptions(input: Readonly<Record<string, unknown>>, env: AgentEnvironment): AgentOptions {
-  const parsed = schema.safeParse({ ...input, node: input['node'] ?? (env.NODE_NAME || undefined) });
-  if (!parsed.success) throw new UserError(parsed.error.issues.map(({ path, message }) => ({ source: flagOf(String(path[0])), message })));
-  const { pskFile, metricBindAddr, healthBindAddr, vpnDriver: _, forwardNodeIp: __, ...rest } = parsed.data;
+  const flags = parseFlags(schema, { ...input, node: input['node'] ?? (env.NODE_NAME || undefined) });
+  const { pskFile, metricBindAddr, healthBindAddr, vpnDriver: _, forwardNodeIp: __, ...rest } = flags;
   return {
     ...rest,
-    store: parsed.data.store,
+    store: flags.store,
     psk: pskOf(pskFile, env),
     // Metrics tell about all peers: not to be had from wherever the machine has an address.
-    metrics: bindAddress('--metric-bind-addr', metricBindAddr, nodeIp(env)),
-    health: bindAddress('--health-bind-addr', healthBindAddr, LOOPBACK),
+    metrics: requireBindAddress('--metric-bind-addr', metricBindAddr, nodeIp(env)),
+    health: requireBindAddress('--health-bind-addr', healthBindAddr, LOOPBACK),
   };
 }
 
@@ -70,19 +72,4 @@ function nodeIp({ NODE_IP }: AgentEnvironment): string {
 function pskOf(file: string | undefined, { VPN_CONNECTION_PSK: text }: AgentEnvironment): AgentOptions['psk'] {
   if (file !== undefined) return { file };
   return text ? { text } : undefined;
-}
-
-function bindAddress(source: string, text: string, defaultHost: string): BindAddress | 'off' {
-  const address = parseBindAddress(text, defaultHost);
-  if (address === undefined)
-    throw new UserError([{ source, message: `${JSON.stringify(text)} is no address: [HOST]:PORT, or 0 for none` }]);
-  return address;
-}
-
-function known(list: string): (issue: { readonly input?: unknown }) => string {
-  return ({ input }) => `${JSON.stringify(input)} is not known; there is: ${list}`;
-}
-
-function flagOf(name: string): string {
-  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }

@@ -40,7 +40,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       node,
       store,
       exec,
-      kernel: createKernel(exec, { log }),
+      kernel: createKernel(exec, { log, sysctlRoot: options.sysctlDir }),
       tunnels: createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log, charon: options.charon }),
       dataPathReason: reason,
       prober: createProber(openEcho, log),

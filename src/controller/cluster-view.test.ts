@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import type { Node } from '../api/core.ts';
 import type { Gateway } from '../api/gateway.ts';
 import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
-import { DEFAULT_SWITCHES } from '../domain/election.ts';
 import { testGateway, testNode } from '../domain/test-objects.ts';
 import { type ClusterView, createClusterView } from './cluster-view.ts';
 
@@ -27,7 +26,7 @@ function settle(view: ClusterView, gateways: Map<string, Gateway>): string[] {
 }
 
 function viewOf(nodes: Iterable<Node>, gateways: Iterable<Gateway>): ClusterView {
-  const view = createClusterView(DEFAULT_SWITCHES);
+  const view = createClusterView();
   for (const node of nodes) view.setNode(node);
   for (const gateway of gateways) view.setGateway(gateway);
   return view;
@@ -92,7 +91,7 @@ describe('createClusterView', () => {
     (changes) => {
       const nodes = new Map<string, Node>();
       const gateways = new Map<string, Gateway>();
-      const view = createClusterView(DEFAULT_SWITCHES);
+      const view = createClusterView();
       for (const each of changes) {
         if (each.op === 'settle') settle(view, gateways);
         else if (each.op === 'setNode') {

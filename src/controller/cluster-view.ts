@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Node } from '../api/core.ts';
+import { compareText } from '../lib/compare.ts';
+import type { BlockAffinity, Node } from '../api/core.ts';
 import { defaultGateway, type Gateway } from '../api/gateway.ts';
 import { type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
-import type { Switches } from '../domain/election.ts';
+import { DEFAULT_SWITCHES, type Switches } from '../domain/election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
-import { type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
+import { hasCalico, type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
 import { type UsableSubnets, usableSubnets } from '../domain/overlap.ts';
 import { createMultiMap } from './multi-map.ts';
 
@@ -16,12 +17,19 @@ export interface ClusterView {
   deleteGateway(name: string): void;
   setEndpoint(endpoint: TunnelEndpoint): void;
   deleteEndpoint(name: string): void;
+  /** A block of pod addresses that Calico gave to a node. */
+  setBlock(block: BlockAffinity): void;
+  deleteBlock(name: string): void;
+  /** Which types of endpoints are elected at all. */
+  setSwitches(switches: Switches): void;
   /** Names of the Gateways of which tunnels came up or went down since the last call are added to those of `takeAffected`. */
   affectByTunnels(): void;
   /** Names of the Gateways whose status may have become another since the last call. */
   takeAffected(): readonly string[];
   /** What a Gateway's status should be, and the Gateway as it was read; undefined when there is no such Gateway. */
   decide(name: string, now: string): { readonly gateway: Gateway; readonly verdict: GatewayVerdict } | undefined;
+  /** How many there are, for metrics. */
+  count(): { readonly gateways: number; readonly withoutEndpoint: number; readonly nodes: number };
 }
 
 /** A Gateway and what was drawn from it once. */
@@ -36,7 +44,8 @@ interface Entry {
  * A node's event touches its old and new region and the Gateways that list it as endpoint; the sweep for overlaps runs only when some region's set of
  * subnets changed, and touches only regions whose overlaps changed with it.
  */
-export function createClusterView(switches: Switches): ClusterView {
+export function createClusterView(): ClusterView {
+  let switches = DEFAULT_SWITCHES;
   const gateways = new Map<string, Entry>();
   const nodes = new Map<string, NodeFacts>();
   const nodesOfRegion = createMultiMap();
@@ -49,6 +58,10 @@ export function createClusterView(switches: Switches): ClusterView {
   const links = new Map<string, { readonly region: string; readonly links: readonly TunnelLink[] }>();
   /** Regions whose tunnels changed. */
   const relinked = new Set<string>();
+  /** Nodes with Calico, whose facts depend on blocks too. */
+  const calicoNodes = new Map<string, Node>();
+  const blocks = new Map<string, { readonly node: string; readonly cidr: string }>();
+  const blocksOfNode = createMultiMap();
   let usable: ReadonlyMap<string, UsableSubnets> = new Map();
 
   function replaceNode(name: string, next: NodeFacts | undefined): void {
@@ -65,6 +78,35 @@ export function createClusterView(switches: Switches): ClusterView {
     }
     if (next === undefined) nodes.delete(name);
     else nodes.set(name, next);
+  }
+
+  function setNode(node: Node): void {
+    const { name } = node.metadata;
+    if (hasCalico(node)) calicoNodes.set(name, node);
+    else calicoNodes.delete(name);
+    replaceNode(name, nodeFacts(node, blocks.size === 0 ? undefined : cidrsOf(name)));
+  }
+
+  function cidrsOf(node: string): string[] {
+    const names = [...blocksOfNode.get(node)].toSorted(compareText);
+    return names.map((name) => blocks.get(name)?.cidr).filter((cidr) => cidr !== undefined);
+  }
+
+  function replaceBlock(name: string, next: { readonly node: string; readonly cidr: string } | undefined): void {
+    const old = blocks.get(name);
+    const hadSome = blocks.size > 0;
+    if (old !== undefined) blocksOfNode.delete(old.node, name);
+    if (next === undefined) blocks.delete(name);
+    else {
+      blocks.set(name, next);
+      blocksOfNode.add(next.node, name);
+    }
+    // The first block and the last say for all nodes where their addresses come from.
+    const touched = hadSome === blocks.size > 0 ? [old?.node, next?.node] : [...calicoNodes.keys()];
+    for (const each of touched) {
+      const node = each === undefined ? undefined : calicoNodes.get(each);
+      if (node !== undefined) setNode(node);
+    }
   }
 
   function replaceGateway(name: string, next: Entry | undefined): void {
@@ -128,8 +170,19 @@ export function createClusterView(switches: Switches): ClusterView {
   }
 
   return {
-    setNode: (node) => replaceNode(node.metadata.name, nodeFacts(node)),
-    deleteNode: (name) => replaceNode(name, undefined),
+    setNode,
+    deleteNode: (name) => {
+      calicoNodes.delete(name);
+      replaceNode(name, undefined);
+    },
+    setBlock: ({ metadata, spec: { node, cidr, state } }) =>
+      replaceBlock(metadata.name, state === 'confirmed' ? { node, cidr } : undefined),
+    deleteBlock: (name) => replaceBlock(name, undefined),
+    setSwitches: (next) => {
+      if (isDeepStrictEqual(switches, next)) return;
+      switches = next;
+      for (const name of gateways.keys()) affected.add(name);
+    },
     setGateway: (gateway) => replaceGateway(gateway.metadata.name, entryOf(gateway)),
     deleteGateway: (name) => replaceGateway(name, undefined),
     setEndpoint: (endpoint) => replaceLinks(endpoint.metadata.name, endpoint),
@@ -152,6 +205,13 @@ export function createClusterView(switches: Switches): ClusterView {
       if (entry === undefined || decision === undefined) return undefined;
       return { gateway: entry.gateway, verdict: gatewayStatus(viewOf(name, entry), decision, usable.get(name)?.overlaps ?? [], now) };
     },
+    count: () => ({
+      gateways: gateways.size,
+      withoutEndpoint: [...gateways.values()].filter(
+        ({ gateway }) => !gateway.status?.activeEndpoints.some(({ type }) => type === 'tunnel'),
+      ).length,
+      nodes: [...nodesOfRegion.keys()].reduce((sum, region) => sum + nodesOfRegion.get(region).size, 0),
+    }),
   };
 }
 

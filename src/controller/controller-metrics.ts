@@ -8,7 +8,7 @@ export interface ControllerMetrics {
   /** After each look at a Gateway. */
   reconciled(result: ReconcileResult, durationMs: number): void;
   eventWritten(type: string, reason: string): void;
-  onRequest(record: RequestRecord): void;
+  readonly onRequest: (record: RequestRecord) => void;
   admitted(path: string, result: string): void;
   /** Says where the rest is to be had; until then those metrics are empty. */
   connect(sources: ControllerSources): void;

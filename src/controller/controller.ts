@@ -1,11 +1,16 @@
+import type { ConfigMap } from '../api/core.ts';
 import type { Gateway } from '../api/gateway.ts';
-import { DEFAULT_SWITCHES } from '../domain/election.ts';
+import type { Kind } from '../api/kinds.ts';
+import { DEFAULT_NAMESPACE, SWITCHES_CONFIG_MAP } from '../api/names.ts';
+import { parseSwitches } from '../domain/election.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { messageOf, UserError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createWorkQueue } from '../lib/work-queue.ts';
 import type { ClusterStore, Watch } from '../store/cluster-store.ts';
 import { createClusterView, type ClusterView } from './cluster-view.ts';
+import type { ControllerMetrics } from './controller-metrics.ts';
+import { createEventRecorder } from './event-recorder.ts';
 import { type Reconciled, reconcileGateway } from './reconcile.ts';
 
 export interface ControllerOptions {
@@ -14,9 +19,14 @@ export interface ControllerOptions {
   readonly clock?: Clock;
   /** How many Gateways may be written at once: hides the latency of a store over the network. */
   readonly concurrency?: number;
+  /** Where the ConfigMap with the switches is. */
+  readonly namespace?: string;
+  readonly metrics?: Pick<ControllerMetrics, 'reconciled' | 'eventWritten'>;
 }
 
 export interface Controller {
+  /** How many of what there are, for metrics. */
+  count(): ReturnType<ClusterView['count']> & { readonly queued: number };
   /** Resolves when the picture of the cluster is complete and everything seen so far is written. */
   settled(): Promise<void>;
   /** Ends the watches and waits for writes in progress. */
@@ -27,17 +37,23 @@ export interface Controller {
 const TUNNELS_DELAY_MS = 2_000;
 
 /** Keeps the status of all Gateways what it should be, from now on. */
-export function startController({ store, log, clock = systemClock, concurrency = 4 }: ControllerOptions): Controller {
-  const view = createClusterView(DEFAULT_SWITCHES);
-  const deps = { store, view, clock, log };
+export function startController(options: ControllerOptions): Controller {
+  const { store, log, clock = systemClock, concurrency = 4, namespace = DEFAULT_NAMESPACE, metrics } = options;
+  const view = createClusterView();
+  const deps = { store, view, clock, log, recordEvent: createEventRecorder({ store, clock, ...(metrics && { metrics }) }) };
   const queue = createWorkQueue({ work, concurrency, clock, onError: sayFailure });
   const synced = Promise.withResolvers<void>();
-  const behind = new Set(['Node', 'Gateway']);
+  const behind = new Set<Kind>(NEEDED);
   let isScheduled = false;
   let cancelTunnels: (() => void) | undefined;
 
   async function work(name: string): Promise<void> {
-    const done = await reconcileGateway(deps, name);
+    const startedAt = performance.now();
+    const done = await reconcileGateway(deps, name).catch((error: unknown) => {
+      metrics?.reconciled('failed', performance.now() - startedAt);
+      throw error;
+    });
+    metrics?.reconciled(done === undefined ? 'unchanged' : 'written', performance.now() - startedAt);
     if (done === undefined) return;
     log.info({ gateway: name, active: activeNames(done.gateway) }, 'status written');
     schedule();
@@ -67,13 +83,14 @@ export function startController({ store, log, clock = systemClock, concurrency =
     });
   }
 
-  const watches = watchInto(store, view, (kind) => {
+  const watches = watchInto(store, view, namespace, (kind) => {
     if (kind === 'TunnelEndpoint') return scheduleTunnels();
     if (kind !== undefined) behind.delete(kind);
     schedule();
   });
 
   return {
+    count: () => ({ ...view.count(), queued: queue.size() }),
     settled: async () => {
       await synced.promise;
       do {
@@ -89,9 +106,23 @@ export function startController({ store, log, clock = systemClock, concurrency =
   };
 }
 
+/** What nothing may be decided without: an answer that is half known would be written, and taken back a moment later. */
+const NEEDED = ['Node', 'Gateway', 'ConfigMap', 'BlockAffinity'] as const;
+
 /** @param onEvent called after each change, with the kind when that kind is complete, and for each change of a TunnelEndpoint */
-function watchInto(store: ClusterStore, view: ClusterView, onEvent: (kind?: 'Node' | 'Gateway' | 'TunnelEndpoint') => void): Watch[] {
+function watchInto(store: ClusterStore, view: ClusterView, namespace: string, onEvent: (kind?: Kind) => void): Watch[] {
   return [
+    store.watch('ConfigMap', (event) => {
+      if (event.type === 'set') takeSwitches(view, namespace, event.object);
+      else if (event.type === 'delete' && event.name === SWITCHES_CONFIG_MAP && event.namespace === namespace)
+        view.setSwitches(parseSwitches(undefined));
+      onEvent(event.type === 'synced' ? 'ConfigMap' : undefined);
+    }),
+    store.watch('BlockAffinity', (event) => {
+      if (event.type === 'set') view.setBlock(event.object);
+      else if (event.type === 'delete') view.deleteBlock(event.name);
+      onEvent(event.type === 'synced' ? 'BlockAffinity' : undefined);
+    }),
     store.watch('TunnelEndpoint', (event) => {
       if (event.type === 'set') view.setEndpoint(event.object);
       else if (event.type === 'delete') view.deleteEndpoint(event.name);
@@ -110,24 +141,38 @@ function watchInto(store: ClusterStore, view: ClusterView, onEvent: (kind?: 'Nod
   ];
 }
 
+/** Other ConfigMaps may stand in the same store. An absent `data` is one without keys: everything off. */
+function takeSwitches(view: ClusterView, namespace: string, { metadata, data = {} }: ConfigMap): void {
+  if (metadata.name === SWITCHES_CONFIG_MAP && metadata.namespace === namespace) view.setSwitches(parseSwitches(data));
+}
+
 /**
  * Writes the status of all Gateways once.
  *
  * @returns the Gateways that were changed, in the order of the store
  * @throws {UserError} when the store holds something that cannot be read: nothing is written then
  */
-export async function reconcileOnce({ store, log, clock = systemClock }: ControllerOptions): Promise<Reconciled[]> {
-  const view = createClusterView(DEFAULT_SWITCHES);
+export async function reconcileOnce({
+  store,
+  log,
+  clock = systemClock,
+  namespace = DEFAULT_NAMESPACE,
+}: ControllerOptions): Promise<Reconciled[]> {
+  const view = createClusterView();
   const [nodes, gateways, endpoints] = await Promise.all([store.list('Node'), store.list('Gateway'), store.list('TunnelEndpoint')]);
+  const [blocks, configMaps] = await Promise.all([store.list('BlockAffinity'), store.list('ConfigMap')]);
   if (store.problems().length > 0) throw new UserError(store.problems());
+  for (const configMap of configMaps) takeSwitches(view, namespace, configMap);
+  for (const block of blocks) view.setBlock(block);
   for (const node of nodes) view.setNode(node);
   for (const gateway of gateways) view.setGateway(gateway);
   for (const endpoint of endpoints) view.setEndpoint(endpoint);
+  const deps = { store, view, clock, log, recordEvent: createEventRecorder({ store, clock }) };
   const changed: Reconciled[] = [];
   const failed: string[] = [];
   for (const name of view.takeAffected()) {
     try {
-      const done = await reconcileGateway({ store, view, clock, log }, name);
+      const done = await reconcileGateway(deps, name);
       if (done !== undefined) changed.push(done);
     } catch (error) {
       failed.push(`${name}: ${messageOf(error)}`);

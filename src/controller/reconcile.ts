@@ -5,13 +5,14 @@ import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type ClusterStore, ConflictError } from '../store/cluster-store.ts';
 import type { ClusterView } from './cluster-view.ts';
-import { recordEvent } from './event-recorder.ts';
+import type { EventRecorder } from './event-recorder.ts';
 
 export interface ReconcileDeps {
   readonly store: ClusterStore;
   readonly view: ClusterView;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly recordEvent: EventRecorder;
 }
 
 export interface Reconciled {
@@ -54,10 +55,10 @@ async function readAgain({ store, view }: ReconcileDeps, name: string): Promise<
 }
 
 /** Events are for people: one that cannot be written stops nothing. */
-async function tell({ store, clock, log }: ReconcileDeps, gateway: Gateway, events: readonly GatewayEvent[]): Promise<void> {
+async function tell({ recordEvent, log }: ReconcileDeps, gateway: Gateway, events: readonly GatewayEvent[]): Promise<void> {
   for (const event of events) {
     log[event.type === 'Warning' ? 'warn' : 'info']({ gateway: gateway.metadata.name, reason: event.reason }, event.message);
-    await recordEvent(store, clock, gateway, event).catch((error: unknown) =>
+    await recordEvent(gateway, event).catch((error: unknown) =>
       log.error({ gateway: gateway.metadata.name, reason: event.reason, error: messageOf(error) }, 'event not written'),
     );
   }

@@ -148,13 +148,13 @@ export function subnetProblems(region: string, status: RegionStatus, overlaps: r
   const noNodes = { reason: 'NoNodes', message: `no node belongs to the region: kubectl label node NODE ${GATEWAY_LABEL}=${region}` };
   const calico = {
     reason: CALICO,
-    message: 'nodes run Calico, whose IP blocks are not read here: spec.podCIDRs of the nodes are taken instead',
+    message: 'nodes run Calico, but there are no BlockAffinity objects: spec.podCIDRs of the nodes are taken instead',
   };
   return [
     ...(status.nodes.length === 0 ? [noNodes] : []),
     ...overlapFindings(overlaps),
     ...status.findings,
-    ...(status.hasCalico ? [calico] : []),
+    ...(status.lacksBlocks ? [calico] : []),
   ];
 }
 

@@ -14,19 +14,28 @@ export interface NodeFacts {
   readonly privateIp: Ip | undefined;
   /** Pod CIDRs, without those that no other region may route; in the order of the Node. */
   readonly subnets: readonly Cidr[];
-  /** Its pods' addresses come from Calico's own blocks, not from the Node. */
-  readonly hasCalico: boolean;
+  /** Its pods' addresses come from Calico's blocks, none of which is known: `subnets` is what the Node says. */
+  readonly lacksBlocks: boolean;
   /** What was left out of `subnets`, and why. */
   readonly findings: readonly Finding[];
 }
 
-/** Reads a Node. Never throws; whatever does not parse is left out and named. */
-export function nodeFacts(node: Node): NodeFacts {
-  const { name, labels, annotations = {} } = node.metadata;
+/** Whether Calico runs on a node, which then has blocks of pod addresses of its own (`BlockAffinity`). */
+export function hasCalico({ metadata }: Node): boolean {
+  return Object.keys(metadata.annotations ?? {}).some((key) => key.includes('projectcalico.org'));
+}
+
+/**
+ * Reads a Node. Never throws; whatever does not parse is left out and named.
+ * @param blocks CIDRs that Calico gave to the node, also none; undefined when the cluster has no such blocks at all. For nodes with Calico only.
+ */
+export function nodeFacts(node: Node, blocks?: readonly string[]): NodeFacts {
+  const { name, labels } = node.metadata;
+  const ofCalico = hasCalico(node) ? blocks : undefined;
   const addresses = internalAddresses(node);
   const subnets: Cidr[] = [];
   const findings: Finding[] = [];
-  for (const text of podCidrTexts(node)) {
+  for (const text of ofCalico ?? podCidrTexts(node)) {
     const cidr = parseCidr(text);
     const finding = judge(text, cidr, addresses);
     if (finding !== undefined) findings.push({ ...finding, message: `node ${name}: ${finding.message}` });
@@ -38,7 +47,7 @@ export function nodeFacts(node: Node): NodeFacts {
     isReady: isNodeReady(node),
     privateIp: addresses[0],
     subnets,
-    hasCalico: Object.keys(annotations).some((key) => key.includes('projectcalico.org')),
+    lacksBlocks: hasCalico(node) && blocks === undefined,
     findings,
   };
 }

@@ -106,7 +106,12 @@ describe('nodeFacts', () => {
   });
 
   it('sees Calico by its annotations, and an empty label as none', () => {
-    expect(nodeFacts(testNode('b1', { annotations: { 'projectcalico.org/IPv4Address': '10.0.0.1/24' } })).hasCalico).toBe(true);
+    const node = testNode('b1', { podCIDR: '10.1.0.0/24', annotations: { 'projectcalico.org/IPv4Address': '10.0.0.1/24' } });
+    expect(nodeFacts(node)).toMatchObject({ lacksBlocks: true, subnets: ['10.1.0.0/24'] });
+    expect(nodeFacts(node, ['10.9.0.64/26', 'x'])).toMatchObject({ lacksBlocks: false, subnets: ['10.9.0.64/26'] });
+    // No pod runs there yet.
+    expect(nodeFacts(node, [])).toMatchObject({ subnets: [], findings: [] });
+    expect(nodeFacts(testNode('b1', { podCIDR: '10.1.0.0/24' }), ['10.9.0.64/26'])).toMatchObject({ subnets: ['10.1.0.0/24'] });
     expect(nodeFacts(testNode('b1', { region: '' })).region).toBeUndefined();
   });
 });

@@ -21,7 +21,8 @@ export interface RegionStatus {
   readonly cidrs: readonly Cidr[];
   /** What was left out, and why; by node name. */
   readonly findings: readonly Finding[];
-  readonly hasCalico: boolean;
+  /** A node has Calico, and no block of Calico's is known. */
+  readonly lacksBlocks: boolean;
 }
 
 /** Decides what a region's `status.nodes` says, by the API contract ("status.nodes"). Pure; the order of `nodes` does not matter. */
@@ -37,7 +38,7 @@ export function regionStatus({ gateway, nodes, active }: RegionStatusInput): Reg
     cidrs.push(...all);
     return { nodeName: name, privateIP: privateIp, subnets: [...all] };
   });
-  return { nodes: infos, cidrs, findings, hasCalico: nodes.some(({ hasCalico }) => hasCalico) };
+  return { nodes: infos, cidrs, findings, lacksBlocks: nodes.some(({ lacksBlocks }) => lacksBlocks) };
 }
 
 /** The annotation may well name the LAN that the gateway itself stands in, so its node's own address is no objection here. */

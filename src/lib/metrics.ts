@@ -11,11 +11,11 @@ export interface MetricDefinition {
 /** A registry of its own for each program, so that tests can have several. */
 export interface Metrics {
   readonly registry: Registry;
-  counter(definition: MetricDefinition): Counter;
+  readonly counter: (definition: MetricDefinition) => Counter;
   /** @param collect sets the value when somebody asks */
-  gauge(definition: MetricDefinition, collect?: (self: Gauge) => void): Gauge;
+  readonly gauge: (definition: MetricDefinition, collect?: (self: Gauge) => void) => Gauge;
   /** @param buckets upper bounds, in the unit of the metric */
-  histogram(definition: MetricDefinition, buckets: readonly number[]): Histogram;
+  readonly histogram: (definition: MetricDefinition, buckets: readonly number[]) => Histogram;
 }
 
 export function createMetrics(): Metrics {

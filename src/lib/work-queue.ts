@@ -6,6 +6,8 @@ export interface WorkQueue {
   add(key: string): void;
   /** Resolves when nothing runs and nothing waits, not even in back-off. */
   idle(): Promise<void>;
+  /** How many keys wait or run. */
+  size(): number;
   /** Forgets what waits and resolves when the runs in progress have ended. Accepts no more. */
   stop(): Promise<void>;
 }
@@ -98,6 +100,7 @@ export function createWorkQueue({
   return {
     add,
     idle,
+    size: () => waiting.size + running.size + backingOff.size,
     stop: () => {
       stopped = true;
       for (const cancel of backingOff.values()) cancel();

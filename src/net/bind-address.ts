@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
+import { UserError } from '../lib/errors.ts';
 
 /** Where a server listens. */
 export interface BindAddress {
@@ -18,4 +19,11 @@ export function parseBindAddress(text: string, defaultHost: string): BindAddress
   const host = bracketed ?? (plain || defaultHost);
   const isAddress = bracketed === undefined ? isIPv4(host) || host === defaultHost || host === 'localhost' : isIPv6(host);
   return isAddress ? { host, port } : undefined;
+}
+
+/** @throws {UserError} naming the flag when the text is no address */
+export function requireBindAddress(flag: string, text: string, defaultHost: string): BindAddress | 'off' {
+  const address = parseBindAddress(text, defaultHost);
+  if (address !== undefined) return address;
+  throw new UserError([{ source: flag, message: `${JSON.stringify(text)} is no address: [HOST]:PORT, or 0 for none` }]);
 }

@@ -4,7 +4,7 @@ import { UserError } from '../lib/errors.ts';
 import type { ClusterStore } from './cluster-store.ts';
 import { type DirStoreOptions, openDirStore } from './dir/dir-store.ts';
 import { tryStat } from './dir/walk.ts';
-import type { RequestRecord } from './kube/kube-client.ts';
+import type { KubeClient, RequestRecord } from './kube/kube-client.ts';
 import type { KubeStore } from './kube/kube-store.ts';
 
 export interface OpenStoreOptions extends DirStoreOptions {
@@ -46,17 +46,22 @@ export function isKube(text: string): boolean {
  * @throws {UserError} when no cluster is known
  */
 export async function openKube(text: string, options: KubeOptions): Promise<KubeStore> {
+  const { createKubeStore } = await import('./kube/kube-store.ts');
+  const { fieldManager = AGENT_FIELD_MANAGER, namespaces, onFailure } = options;
+  const client = await openKubeClient(text, options);
+  return createKubeStore({ client, fieldManager, ...(namespaces && { namespaces }), ...(onFailure && { onFailure }) });
+}
+
+/** As `openKube`, for what is no kind of a store. @throws {UserError} when no cluster is known */
+export async function openKubeClient(text: string, { env, userAgent = 'raven', onRequest }: KubeOptions): Promise<KubeClient> {
   // Loaded only when needed: commands on a directory start without it.
-  const [{ findCluster }, { createKubeClient }, { createKubeStore }] = await Promise.all([
+  const [{ findCluster }, { createKubeClient }] = await Promise.all([
     import('./kube/cluster-access.ts'),
     import('./kube/create-kube-client.ts'),
-    import('./kube/kube-store.ts'),
   ]);
-  const { env, userAgent = 'raven', fieldManager = AGENT_FIELD_MANAGER, namespaces, onRequest, onFailure } = options;
   const file = text.slice('kube:'.length);
   const access = await findCluster({ ...(file !== '' && { file }), env });
-  const client = createKubeClient(access, { userAgent, ...(onRequest && { onRequest }) });
-  return createKubeStore({ client, fieldManager, ...(namespaces && { namespaces }), ...(onFailure && { onFailure }) });
+  return createKubeClient(access, { userAgent, ...(onRequest && { onRequest }) });
 }
 
 /**
