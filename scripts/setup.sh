@@ -6,6 +6,7 @@
 #                                 kernel   virtual machine of `make test-kernel`
 #                                 e2e      tools of the lab's tests
 #                                 bench    tools of `make bench`
+#                                 image    tool of `make test-image`
 #                                 kube     a real kube-apiserver and its companions, built once into a cache
 #
 # Packages come from the system's own apt and npm. Ends with exit code 2 and one line when this system cannot be made fit.
@@ -26,10 +27,10 @@ main() {
     for section in "$@"; do
         case $section in
             build | kube) ;;
-            lab | kernel | e2e | bench)
+            lab | kernel | e2e | bench | image)
                 [ "$(id -u)" = 0 ] || unfit "this needs root: network namespaces and tunnels are made (try: sudo make ...)"
                 ;;
-            *) unfit "no section '$section' (there are: build lab kernel e2e bench kube)" ;;
+            *) unfit "no section '$section' (there are: build lab kernel e2e bench image kube)" ;;
         esac
     done
 
@@ -81,6 +82,11 @@ packages_e2e() {
 
 packages_bench() {
     needs iperf3 have iperf3
+}
+
+packages_image() {
+    needs debootstrap have debootstrap
+    needs util-linux have setpriv unshare
 }
 
 # The compiler is no Debian package: theirs is too old for Kubernetes.

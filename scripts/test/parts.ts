@@ -1,6 +1,6 @@
 import { countExit, countTap, countVitest, type Counts } from './counts.ts';
 
-export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'kernel';
+export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'image' | 'kernel';
 
 /** One program of the test run, and how to read what it did. */
 export interface Part {
@@ -41,6 +41,14 @@ export function listParts(node: string, reportFile: string): Part[] {
     vitest('lab', 'end-to-end tests in the lab', node, reportFile),
     vitest('lab-kube', 'end-to-end tests in the lab on Kubernetes', node, reportFile),
     {
+      group: 'image',
+      title: "the container image's content, made and run in folders",
+      argv: [node, 'scripts/image-check.ts'],
+      show: 'live',
+      interrupt: 'signal',
+      count: ({ output, exitCode }) => countTap(output, exitCode),
+    },
+    {
       group: 'kernel',
       title: 'the lab in a virtual machine with the distribution kernel',
       argv: [node, 'scripts/vm.ts', '--timeout', String(KERNEL_TIMEOUT_S), '--', 'sh', 'test/kernel/run.sh'],
@@ -55,7 +63,7 @@ function check(title: string, argv: Part['argv']): Part {
   return { group: 'lint', title, argv, show: 'on failure', interrupt: 'signal', count: ({ exitCode }) => countExit(exitCode) };
 }
 
-function vitest(project: Exclude<Group, 'lint' | 'kernel'>, title: string, node: string, reportFile: string): Part {
+function vitest(project: Exclude<Group, 'lint' | 'image' | 'kernel'>, title: string, node: string, reportFile: string): Part {
   return {
     group: project,
     title,
