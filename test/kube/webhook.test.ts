@@ -190,7 +190,7 @@ describe.skipIf(missing !== undefined)('the webhooks, on a real API server', () 
     });
   });
 
-  it('convert both ways without loss, also through a write in the older version', async () => {
+  it('convert both ways without loss; a write in the older version changes the selector only', async () => {
     const before = await get(`${GATEWAYS}/wh-beta`);
     const alpha = await get(`${ALPHA_GATEWAYS}/wh-beta`);
     expect(alpha).toMatchObject({
@@ -290,7 +290,7 @@ describe.skipIf(missing !== undefined)('the webhooks, on a real API server', () 
     running = false;
     await Promise.all(workers);
     expect([...codes.keys()].toSorted()).toEqual(['converted', 'refused']);
-    expect(new Set(reviews.map(({ path, result }) => `${path} ${result}`))).not.toContain('/convert failed');
+    expect(new Set(reviews.filter(({ path }) => path === '/convert').map(({ result }) => result))).toEqual(new Set(['ok']));
     process.stdout.write(
       `${sent} rounds during three changes of CA: ${[...codes].map(([word, count]) => `${count} ${word}`).join(', ')}\n`,
     );
@@ -303,5 +303,17 @@ describe.skipIf(missing !== undefined)('the webhooks, on a real API server', () 
     const patch = { method: 'PATCH', path: `${GATEWAYS}/wh-beta`, body: [bad], contentType: 'application/json-patch+json' } as const;
     await expect(client.request(patch)).rejects.toMatchObject({ code: 422, message: expect.stringContaining('spec.endpoints[0].type') });
     await expect(get(`${ALPHA_GATEWAYS}/wh-beta`)).rejects.toThrow(/conversion webhook/);
+    // `managedFields` of this one has an entry in v1alpha1.
+    const status = { activeEndpoints: [{ ...tunnel, nodeName: 'a2' }] };
+    const body = { apiVersion: 'raven.openyurt.io/v1beta1', kind: 'Gateway', metadata: { name: 'wh-alpha' }, status };
+    const query = { fieldManager: 'raven-controller', force: 'true' };
+    const apply = {
+      method: 'PATCH',
+      path: `${GATEWAYS}/wh-alpha/status`,
+      query,
+      body,
+      contentType: 'application/apply-patch+yaml',
+    } as const;
+    await expect(client.request(apply)).rejects.toThrow(/conversion webhook/);
   });
 });
