@@ -33,6 +33,11 @@ const SUBNET_REASONS: readonly ReasonText[] = [
 export const GATEWAY_EVENTS: readonly EventText[] = [
   { type: 'Normal', reason: 'ActiveEndpointElected', text: 'a node became an active endpoint' },
   { type: 'Warning', reason: 'ActiveEndpointLost', text: 'a node is no longer an active endpoint, and no other of its type is left' },
+  {
+    type: 'Warning',
+    reason: 'DeleteServiceFail',
+    text: 'a Service or EndpointSlice that exposed the gateway cannot be deleted; it is tried again',
+  },
   ...SUBNET_REASONS.map((each) => ({ type: 'Warning' as const, ...each })),
 ];
 

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareText } from '../lib/compare.ts';
-import type { BlockAffinity, Node } from '../api/core.ts';
+import type { BlockAffinity, Node, Service } from '../api/core.ts';
 import { defaultGateway, type Gateway } from '../api/gateway.ts';
 import { type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
+import { exposedGatewayOf } from '../domain/exposure.ts';
 import { DEFAULT_SWITCHES, type Switches } from '../domain/election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
 import { hasCalico, type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
@@ -20,6 +21,9 @@ export interface ClusterView {
   /** A block of pod addresses that Calico gave to a node. */
   setBlock(block: BlockAffinity): void;
   deleteBlock(name: string): void;
+  /** A Service, of which those count that expose gateways. */
+  setService(service: Service): void;
+  deleteService(name: string): void;
   /** Which types of endpoints are elected at all. */
   setSwitches(switches: Switches): void;
   /** Names of the Gateways of which tunnels came up or went down since the last call are added to those of `takeAffected`. */
@@ -62,6 +66,7 @@ export function createClusterView(): ClusterView {
   const calicoNodes = new Map<string, Node>();
   const blocks = new Map<string, { readonly node: string; readonly cidr: string }>();
   const blocksOfNode = createMultiMap();
+  const services = new Map<string, Service>();
   let usable: ReadonlyMap<string, UsableSubnets> = new Map();
 
   function replaceNode(name: string, next: NodeFacts | undefined): void {
@@ -134,7 +139,26 @@ export function createClusterView(): ClusterView {
   }
 
   function viewOf(name: string, { defaulted }: Entry): RegionView {
-    return { gateway: defaulted, nodes: factsOf(name), lookup, switches, linksOf: (node) => links.get(node)?.links };
+    return {
+      gateway: defaulted,
+      nodes: factsOf(name),
+      lookup,
+      switches,
+      linksOf: (node) => links.get(node)?.links,
+      services: servicesOf(name),
+    };
+  }
+
+  function servicesOf(region: string): Service[] {
+    return [...services.values()].filter((service) => exposedGatewayOf(service) === region);
+  }
+
+  function replaceService(name: string, next: Service | undefined): void {
+    const old = services.get(name);
+    const region = next && exposedGatewayOf(next);
+    if (next === undefined || region === undefined) services.delete(name);
+    else services.set(name, next);
+    for (const each of [old && exposedGatewayOf(old), region]) if (each !== undefined) untold.add(each);
   }
 
   function lookup(name: string): NodeFacts | undefined {
@@ -178,6 +202,8 @@ export function createClusterView(): ClusterView {
     setBlock: ({ metadata, spec: { node, cidr, state } }) =>
       replaceBlock(metadata.name, state === 'confirmed' ? { node, cidr } : undefined),
     deleteBlock: (name) => replaceBlock(name, undefined),
+    setService: (service) => replaceService(service.metadata.name, service),
+    deleteService: (name) => replaceService(name, undefined),
     setSwitches: (next) => {
       if (isDeepStrictEqual(switches, next)) return;
       switches = next;

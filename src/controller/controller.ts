@@ -11,6 +11,7 @@ import type { ClusterStore, Watch } from '../store/cluster-store.ts';
 import { createClusterView, type ClusterView } from './cluster-view.ts';
 import type { ControllerMetrics } from './controller-metrics.ts';
 import { createEventRecorder } from './event-recorder.ts';
+import { startExposure } from './exposure.ts';
 import { type Reconciled, reconcileGateway } from './reconcile.ts';
 
 export interface ControllerOptions {
@@ -43,6 +44,7 @@ export function startController(options: ControllerOptions): Controller {
   const deps = { store, view, clock, log, recordEvent: createEventRecorder({ store, clock, ...(metrics && { metrics }) }) };
   const queue = createWorkQueue({ work, concurrency, clock, onError: sayFailure });
   const synced = Promise.withResolvers<void>();
+  const exposure = startExposure({ store, namespace, recordEvent: deps.recordEvent, log, clock });
   const behind = new Set<Kind>(NEEDED);
   let isScheduled = false;
   let cancelTunnels: (() => void) | undefined;
@@ -97,17 +99,18 @@ export function startController(options: ControllerOptions): Controller {
         await new Promise(setImmediate);
         await queue.idle();
       } while (isScheduled);
+      await exposure.settled();
     },
     stop: async () => {
       for (const watch of watches) watch.close();
       cancelTunnels?.();
-      await queue.stop();
+      await Promise.all([queue.stop(), exposure.stop()]);
     },
   };
 }
 
 /** What nothing may be decided without: an answer that is half known would be written, and taken back a moment later. */
-const NEEDED = ['Node', 'Gateway', 'ConfigMap', 'BlockAffinity'] as const;
+const NEEDED = ['Node', 'Gateway', 'Service', 'ConfigMap', 'BlockAffinity'] as const;
 
 /** @param onEvent called after each change, with the kind when that kind is complete, and for each change of a TunnelEndpoint */
 function watchInto(store: ClusterStore, view: ClusterView, namespace: string, onEvent: (kind?: Kind) => void): Watch[] {
@@ -117,6 +120,12 @@ function watchInto(store: ClusterStore, view: ClusterView, namespace: string, on
       else if (event.type === 'delete' && event.name === SWITCHES_CONFIG_MAP && event.namespace === namespace)
         view.setSwitches(parseSwitches(undefined));
       onEvent(event.type === 'synced' ? 'ConfigMap' : undefined);
+    }),
+    store.watch('Service', (event) => {
+      const of = event.type === 'set' ? event.object.metadata.namespace : event.type === 'delete' ? event.namespace : undefined;
+      if (event.type === 'set' && of === namespace) view.setService(event.object);
+      else if (event.type === 'delete' && of === namespace) view.deleteService(event.name);
+      onEvent(event.type === 'synced' ? 'Service' : undefined);
     }),
     store.watch('BlockAffinity', (event) => {
       if (event.type === 'set') view.setBlock(event.object);
@@ -160,10 +169,11 @@ export async function reconcileOnce({
 }: ControllerOptions): Promise<Reconciled[]> {
   const view = createClusterView();
   const [nodes, gateways, endpoints] = await Promise.all([store.list('Node'), store.list('Gateway'), store.list('TunnelEndpoint')]);
-  const [blocks, configMaps] = await Promise.all([store.list('BlockAffinity'), store.list('ConfigMap')]);
+  const [blocks, configMaps, services] = await Promise.all([store.list('BlockAffinity'), store.list('ConfigMap'), store.list('Service')]);
   if (store.problems().length > 0) throw new UserError(store.problems());
   for (const configMap of configMaps) takeSwitches(view, namespace, configMap);
   for (const block of blocks) view.setBlock(block);
+  for (const service of services) if (service.metadata.namespace === namespace) view.setService(service);
   for (const node of nodes) view.setNode(node);
   for (const gateway of gateways) view.setGateway(gateway);
   for (const endpoint of endpoints) view.setEndpoint(endpoint);

@@ -24,7 +24,7 @@ function decideAll({ gateways, nodes = {}, switches = DEFAULT_SWITCHES }: Cluste
   const decided = gateways.map((each) => {
     const gateway = defaultGateway(each);
     const own = [...facts.values()].filter(({ region }) => region === gateway.metadata.name);
-    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), linksOf: () => undefined, switches };
+    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), linksOf: () => undefined, services: [], switches };
     return { name: gateway.metadata.name, view, decision: decideRegion(view) };
   });
   const usable = usableSubnets(decided.map(({ name, decision }) => ({ name, cidrs: decision.region.cidrs })));

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Service } from '../api/core.ts';
 import type { Gateway, GatewayStatus } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
@@ -14,6 +15,7 @@ import {
   subnetsUsableCondition,
   type Verdict,
 } from './gateway-conditions.ts';
+import { exposedAddresses } from './exposure.ts';
 import type { NodeFacts } from './node-facts.ts';
 import type { Overlap } from './overlap.ts';
 import { type RegionStatus, regionStatus } from './region-status.ts';
@@ -27,6 +29,8 @@ export interface RegionView {
   readonly switches: Switches;
   /** Tunnels of a gateway node as it published them; undefined when it published nothing. */
   readonly linksOf: (node: string) => readonly TunnelLink[] | undefined;
+  /** Services that expose it, as they are. */
+  readonly services: readonly Service[];
 }
 
 /** What can be decided without looking at other regions' subnets. */
@@ -78,7 +82,7 @@ export function gatewayStatus(
     reachableCondition(input),
     subnetsUsableCondition(problems),
   ];
-  const { active: _, peers: __, ...others } = previous ?? {};
+  const { active: _, peers: __, exposed: ___, ...others } = previous ?? {};
   const status: GatewayStatus = {
     ...others,
     nodes: [...region.nodes],
@@ -86,6 +90,8 @@ export function gatewayStatus(
     ...describeActive(view, election),
     conditions: mergeConditions(previous?.conditions ?? [], verdicts, now),
   };
+  const exposed = exposedAddresses({ ...gateway, status }, view.services);
+  if (exposed.length > 0) status.exposed = exposed;
   const said = previous?.conditions?.find(({ type }) => type === 'SubnetsUsable')?.message ?? '';
   return {
     status,
