@@ -8,6 +8,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
 import { createMemoryStore } from '../store/memory.ts';
 import { type Agent, createAgent } from './loop.ts';
+import { createNameResolver } from './name-resolver.ts';
 import type { Prober } from './prober.ts';
 
 /** Agents on twins of store, kernel and VPN: what they do, not how packets flow. */
@@ -66,7 +67,7 @@ afterEach(async () => {
   for (const agent of running.splice(0)) await agent.stop();
 });
 
-function startAgent(machine: Machine, store: ClusterStore, network: MemoryNetwork) {
+function startAgent(machine: Machine, store: ClusterStore, network: MemoryNetwork, hosts: Record<string, string[]> = {}) {
   const tunnels = network.driver({ node: machine.node, dataPath: 'kernel' });
   const agent = createAgent({
     node: machine.node,
@@ -76,6 +77,7 @@ function startAgent(machine: Machine, store: ClusterStore, network: MemoryNetwor
     tunnels,
     dataPathReason: 'twin',
     prober: silentProber,
+    names: createNameResolver({ lookup: async (name) => hosts[name] ?? [], clock: systemClock, log: noLog }),
     clock: systemClock,
     log: noLog,
   });
@@ -131,6 +133,33 @@ describe('an agent', () => {
     agent.touched();
     await expect.poll(() => b1.looks, { timeout: PATIENCE_MS }).toBeGreaterThan(looks);
     expect(await linkNames(b1)).toEqual(['raven0', 'rvn-a1']);
+  });
+
+  it('is reached at the address of its load balancer, whatever order that tells its addresses in (R13)', async () => {
+    const { network, a1, b1 } = site();
+    const exposed = (...addresses: string[]): Gateway => {
+      const endpoint = { nodeName: 'a1', type: 'tunnel', port: 4500 };
+      const status = { ...A.status!, activeEndpoints: [endpoint], exposed: [{ ...endpoint, addresses, port: 4500 }] };
+      return gatewaySchema.parse({ ...A, spec: { exposeType: 'LoadBalancer', endpoints: [endpoint] }, status });
+    };
+    const store = createMemoryStore([exposed('198.51.100.9'), B]);
+    const hosts: Record<string, string[]> = { 'lb.example': ['198.51.100.70'] };
+    startAgent(a1, store, network, hosts);
+    const caller = startAgent(b1, store, network);
+    const write = async (...addresses: string[]): Promise<unknown> => {
+      const { metadata } = (await store.get('Gateway', 'a'))!;
+      return store.updateStatus('Gateway', { ...exposed(...addresses), metadata });
+    };
+    const called = async (): Promise<string | undefined> => (await caller.tunnels.list())[0]?.remote?.ip;
+    await soon(called).toBe('198.51.100.9');
+    const writes = caller.tunnels.writes();
+    await write('198.51.100.10', '198.51.100.9');
+    await soon(async () => (await store.get('Gateway', 'a'))?.status?.exposed?.[0]?.addresses.length).toBe(2);
+    await write('lb.example', '198.51.100.9');
+    await write('198.51.100.9', 'lb.example');
+    expect([await called(), caller.tunnels.writes()]).toEqual(['198.51.100.9', writes]);
+    await write('lb.example');
+    await soon(called).toBe('198.51.100.70');
   });
 
   it('clears its node and withdraws its TunnelEndpoint when the node belongs to no region any more', async () => {

@@ -16,7 +16,9 @@ import type { Clock } from '../lib/clock.ts';
 import { type Coalescer, createCoalescer } from '../lib/coalesce.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { parseIp } from '../net/ip.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
+import type { NameResolver } from './name-resolver.ts';
 import { type AgentObserver, noObserver } from './observer.ts';
 import type { Prober } from './prober.ts';
 import { createPublisher } from './publisher.ts';
@@ -30,6 +32,7 @@ export interface AgentParts {
   /** Why `tunnels` uses the data path that it uses. */
   readonly dataPathReason: string;
   readonly prober: Prober;
+  readonly names: NameResolver;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observer?: AgentObserver;
@@ -59,7 +62,7 @@ const STUCK_MS = 15_000;
 
 /** The loop of one node: observe, plan, set. See `docs/architecture.md`. */
 export function createAgent(parts: AgentParts): Agent {
-  const { node, store, exec, kernel, tunnels, dataPathReason, prober, clock, log, observer = noObserver } = parts;
+  const { node, store, exec, kernel, tunnels, dataPathReason, prober, names, clock, log, observer = noObserver } = parts;
   const gateways = new Map<string, Gateway>();
   const endpoints = new Map<string, TunnelEndpoint>();
   const synced = new Set<string>();
@@ -191,10 +194,17 @@ export function createAgent(parts: AgentParts): Agent {
       dataPathReason,
       tunnels: seen,
       rtts: prober.rtts(),
+      resolved: names.follow(ownHostNames(snapshot)),
       previous,
       nowMs: clock.now(),
     });
     publisher.set(report, previous);
+  }
+
+  /** Of the load balancer in front of this node. */
+  function ownHostNames(snapshot: Snapshot): readonly string[] {
+    const self = regionOfNode(snapshot, node)?.active.find(({ name }) => name === node);
+    return (self?.exposed?.hosts ?? []).filter((host) => parseIp(host) === undefined);
   }
 
   async function listTunnels(): Promise<readonly TunnelState[]> {
@@ -225,6 +235,7 @@ export function createAgent(parts: AgentParts): Agent {
     store.watch('TunnelEndpoint', follow(endpoints, 'TunnelEndpoint'));
     tunnels.onChange(touched);
     prober.onChange(() => void ticks.request());
+    names.onChange(() => void ticks.request());
   }
 
   function follow<T extends { metadata: { name: string } }>(cache: Map<string, T>, kind: string) {
@@ -239,6 +250,7 @@ export function createAgent(parts: AgentParts): Agent {
   async function stop(): Promise<void> {
     stopped = true;
     cancelTimer();
+    names.stop();
     await ticks.stop();
     await publisher.close();
     await prober.close();

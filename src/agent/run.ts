@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import { judgeLiveness, judgeReadiness } from '../domain/agent-health.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
 import { openCharonExchange } from '../drivers/ipsec/charon-exchange.ts';
@@ -18,6 +19,7 @@ import { type Agent, createAgent } from './loop.ts';
 import { openCluster } from './open-cluster.ts';
 import { type AgentOptions, parseAgentOptions } from './options.ts';
 import { createProber } from './prober.ts';
+import { createNameResolver } from './name-resolver.ts';
 
 /** `raven agent`: builds the real parts, and works until SIGTERM or SIGINT. */
 export async function runAgent(input: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Promise<void> {
@@ -44,6 +46,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       tunnels: createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log, charon: options.charon }),
       dataPathReason: reason,
       prober: createProber(openEcho, log),
+      names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),
       clock: systemClock,
       log,
       observer: metrics.observer,
@@ -56,6 +59,11 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
     for (const server of servers) await server.close();
     await store.close();
   }
+}
+
+/** As getaddrinfo(3) of this machine has it. */
+async function lookUpAll(name: string): Promise<readonly string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address);
 }
 
 async function work(agent: Agent, stopping: AbortSignal): Promise<void> {

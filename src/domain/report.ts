@@ -2,10 +2,10 @@ import type { Condition } from '../api/meta.ts';
 import { API_GROUP } from '../api/names.ts';
 import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatTime } from '../lib/clock.ts';
-import { type Ip, isGlobalIp } from '../net/ip.ts';
+import { type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
 import type { NodePlan, PathPlan } from './node-plan.ts';
-import { regionOfNode, type Snapshot } from './snapshot.ts';
+import { type GatewayNode, regionOfNode, type Snapshot } from './snapshot.ts';
 
 /** One tunnel as the VPN driver sees it (`TunnelState` without its counters). */
 export interface ObservedTunnel {
@@ -26,6 +26,8 @@ export interface ReportInput {
   readonly tunnels: readonly ObservedTunnel[];
   /** Smoothed round trip per peer, in milliseconds. */
   readonly rtts: ReadonlyMap<string, number>;
+  /** Addresses of host names; those that are not resolved yet are missing. */
+  readonly resolved: ReadonlyMap<string, readonly Ip[]>;
   readonly previous: TunnelEndpoint | undefined;
   readonly nowMs: number;
 }
@@ -49,10 +51,24 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
       port: plan.tunnels.localPort,
       underlayMtu: facts.underlay.mtuBytes,
       ...(facts.hostSource !== undefined && { overlayIP: facts.hostSource }),
-      addresses: addressesOf(self.privateIp, plan.tunnels.localPort),
+      addresses: [...exposedAddress(self, input), ...addressesOf(self.privateIp, plan.tunnels.localPort)],
     },
     status: { links, peers: upOfTotal(links), conditions: describeConditions(links, input) },
   };
+}
+
+/**
+ * One address of the load balancer, the same as long as it has it: another order, or one more, moves no tunnel. A host name that cannot be resolved
+ * now keeps the address that it had.
+ */
+function exposedAddress({ exposed }: GatewayNode, { resolved, previous }: ReportInput): TunnelAddress[] {
+  if (exposed === undefined) return [];
+  const { hosts, port } = exposed;
+  const known = hosts.flatMap((host) => parseIp(host) ?? resolved.get(host) ?? []);
+  const before = previous?.spec.addresses.find(({ type }) => type === 'LoadBalancer')?.ip;
+  const isKept = known.some((ip) => ip === before) || (known.length === 0 && before !== undefined);
+  const ip = isKept ? before : known[0];
+  return ip === undefined ? [] : [{ type: 'LoadBalancer', ip, port }];
 }
 
 function addressesOf(ip: Ip | undefined, port: number): TunnelAddress[] {

@@ -42,6 +42,8 @@ export interface GatewayNode {
   /** Where anybody can reach it; undefined when it can only dial out. */
   readonly publicAddress: { readonly ip: Ip; readonly port: number } | undefined;
   readonly privateIp: Ip | undefined;
+  /** IP addresses and host names of the load balancer in front of it; undefined when there is none (yet). */
+  readonly exposed: { readonly hosts: readonly string[]; readonly port: number } | undefined;
   /** Address that public gateways see it come from. */
   readonly observedIp: Ip | undefined;
   readonly underlayMtuBytes: number | undefined;
@@ -63,7 +65,7 @@ export function buildSnapshot(gateways: readonly Gateway[], tunnelEndpoints: rea
       name,
       createdAt: gateway.metadata.creationTimestamp ?? '',
       nodes,
-      active: activeTunnels(gateway).map((endpoint) => gatewayNode(name, endpoint, { nodes, reports, observed })),
+      active: activeTunnels(gateway).map((endpoint) => gatewayNode(gateway, endpoint, { nodes, reports, observed })),
       endpointNames: new Set(gateway.spec.endpoints.map(({ nodeName }) => nodeName)),
       cidrs: usable.get(name)?.cidrs ?? [],
       overlaps: usable.get(name)?.overlaps ?? [],
@@ -116,16 +118,18 @@ interface Reports {
   readonly observed: ReadonlyMap<string, Ip>;
 }
 
-function gatewayNode(region: string, endpoint: Endpoint, { nodes, reports, observed }: Reports): GatewayNode {
+function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes, reports, observed }: Reports): GatewayNode {
   const name = endpoint.nodeName;
   const report = reports.get(name)?.spec;
+  const exposed = status?.exposed?.find(({ nodeName, type }) => nodeName === name && type === 'tunnel');
   const port = endpoint.port || DEFAULT_TUNNEL_PORT;
   return {
     name,
-    region,
+    region: metadata.name,
     port,
     publicAddress: publicAddress(endpoint, port, reports.get(name)),
     privateIp: nodes.find((node) => node.name === name)?.privateIp,
+    exposed: exposed && { hosts: exposed.addresses, port: exposed.port },
     observedIp: observed.get(name),
     underlayMtuBytes: report?.underlayMtu,
     overlayIp: parseIp(report?.overlayIP ?? ''),
