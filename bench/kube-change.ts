@@ -62,6 +62,7 @@ async function measure(title: string, lab: Lab, nodes: readonly LabNode[], cidr:
   const tables = await Promise.all(nodes.map(({ netns }) => followTable(netns)));
   const api = watchValue(lab, watched);
   try {
+    await api.ready;
     const times: number[] = [];
     const start = tables.every((table) => table.has(cidr));
     for (let i = 0; i < ROUNDS; i++) {
@@ -113,16 +114,21 @@ async function followTable(netns: string): Promise<Table> {
 }
 
 /** When the value of one object became another, by `performance.now()`, as a watch of kubectl heard it. */
-function watchValue(lab: Lab, { resource, column, name }: Watched): { readonly changes: readonly number[]; stop(): Promise<void> } {
+function watchValue(
+  lab: Lab,
+  { resource, column, name }: Watched,
+): { readonly changes: readonly number[]; readonly ready: Promise<void>; stop(): Promise<void> } {
   const changes: number[] = [];
   const argv = ['get', resource, name, '--watch', '--no-headers', '-o', `custom-columns=V:${column}`];
   const child = spawn('ip', inControl(lab, argv), { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ready = Promise.withResolvers<void>();
   let value: string | undefined;
   createInterface({ input: child.stdout }).on('line', (line) => {
     if (value !== undefined && value !== line) changes.push(performance.now());
     value = line;
+    ready.resolve();
   });
-  return { changes, stop: () => end(child) };
+  return { changes, ready: ready.promise, stop: () => end(child) };
 }
 
 async function kubectl(lab: Lab, argv: readonly string[]): Promise<void> {
