@@ -39,7 +39,7 @@ const TUNNELS_DELAY_MS = 2_000;
 
 /** Keeps the status of all Gateways what it should be, from now on. */
 export function startController(options: ControllerOptions): Controller {
-  const { store, log, clock = systemClock, concurrency = 4, namespace = DEFAULT_NAMESPACE, metrics } = options;
+  const { store, log, clock = systemClock, concurrency = 8, namespace = DEFAULT_NAMESPACE, metrics } = options;
   const view = createClusterView();
   const deps = { store, view, clock, log, recordEvent: createEventRecorder({ store, clock, ...(metrics && { metrics }) }) };
   const queue = createWorkQueue({ work, concurrency, clock, onError: sayFailure });

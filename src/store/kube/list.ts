@@ -1,6 +1,7 @@
 import { type Kind, RESOURCES } from '../../api/kinds.ts';
 import { KubeApiError, type KubeClient } from './kube-client.ts';
 import { resourcePath } from './resource-path.ts';
+import { trim } from './trim.ts';
 
 export interface ListRequest {
   readonly kind: Kind;
@@ -37,7 +38,7 @@ export async function listRaw(
     const path = resourcePath(kind, undefined, namespace);
     const page = await client.request<Page>({ method: 'GET', path, query, ...(signal && { signal }) });
     onPage?.();
-    return page;
+    return { ...page, items: (page.items ?? []).map((item) => trim(kind, withKind(kind, item))) };
   };
   const pages = [await ask(PAGE, undefined)];
   for (let next = pages[0]?.metadata.continue; next; next = pages.at(-1)?.metadata.continue) {
@@ -48,7 +49,7 @@ export async function listRaw(
       pages.splice(0, pages.length, await ask(undefined, undefined));
     }
   }
-  const items = pages.flatMap((page) => (page.items ?? []).map((item) => withKind(kind, item)));
+  const items = pages.flatMap((page) => page.items ?? []);
   return { version: pages.at(-1)?.metadata.resourceVersion ?? '', items };
 }
 

@@ -7,6 +7,7 @@ import { keyOfObject, parseObject, type StoredObject } from '../object.ts';
 import { KubeApiError, type KubeClient } from './kube-client.ts';
 import { isAbsent, isGone, listRaw, type RawObject } from './list.ts';
 import { resourcePath } from './resource-path.ts';
+import { trim } from './trim.ts';
 
 /** Keeps a hub's objects of one kind what the API server has. */
 export interface Reflector {
@@ -146,7 +147,7 @@ export function startReflector(options: ReflectorOptions): Reflector {
         throw new KubeApiError(object.code ?? 0, object.reason ?? '', object.message ?? 'the API server ended the watch');
       }
       if (type === 'DELETED') drop(keyOfRaw(object as RawObject));
-      else if (type === 'ADDED' || type === 'MODIFIED') take(object as RawObject);
+      else if (type === 'ADDED' || type === 'MODIFIED') take(trim(kind, object as RawObject));
       version = object.metadata?.resourceVersion ?? version;
       failures = 0;
       lines++;
