@@ -143,7 +143,8 @@ describe('an agent', () => {
       return gatewaySchema.parse({ ...A, spec: { exposeType: 'LoadBalancer', endpoints: [endpoint] }, status });
     };
     const store = createMemoryStore([exposed('198.51.100.9'), B]);
-    const hosts: Record<string, string[]> = { 'lb.example': ['198.51.100.70'] };
+    // The first one by text is of a family that the node does not have.
+    const hosts: Record<string, string[]> = { 'lb.example': ['2001:db8::70', '203.0.113.70'] };
     startAgent(a1, store, network, hosts);
     const caller = startAgent(b1, store, network);
     const write = async (...addresses: string[]): Promise<unknown> => {
@@ -159,7 +160,7 @@ describe('an agent', () => {
     await write('198.51.100.9', 'lb.example');
     expect([await called(), caller.tunnels.writes()]).toEqual(['198.51.100.9', writes]);
     await write('lb.example');
-    await soon(called).toBe('198.51.100.70');
+    await soon(called).toBe('203.0.113.70');
   });
 
   it('clears its node and withdraws its TunnelEndpoint when the node belongs to no region any more', async () => {

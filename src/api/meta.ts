@@ -8,6 +8,8 @@ export const objectMeta = z.looseObject({
   labels: z.record(z.string(), z.string()).optional(),
   annotations: z.record(z.string(), z.string()).optional(),
   creationTimestamp: z.string().nullish(),
+  deletionTimestamp: z.string().nullish(),
+  ownerReferences: z.array(z.looseObject({ apiVersion: z.string(), kind: z.string(), name: z.string(), uid: z.string() })).optional(),
   resourceVersion: z.string().optional(),
 });
 export type ObjectMeta = z.infer<typeof objectMeta>;

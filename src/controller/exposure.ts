@@ -27,6 +27,9 @@ export interface Exposure {
 
 type Exposing = Service | EndpointSlice;
 
+/** Watches are behind for so long at most, but when the API server is away. */
+const BEHIND_MS = 1_000;
+
 /** Keeps the Services and EndpointSlices of all gateways what they should be, from now on. */
 export function startExposure({ store, namespace, recordEvent, log, clock = systemClock }: ExposureOptions): Exposure {
   const gateways = new Map<string, Gateway>();
@@ -39,8 +42,8 @@ export function startExposure({ store, namespace, recordEvent, log, clock = syst
     work,
     clock,
     onError: (gateway, error, retryInMs) => {
-      // A conflict means that what we saw is not the newest: it is on its way.
-      if (!(error instanceof ConflictError))
+      // A conflict means that what we saw is not the newest: it is on its way. One that stays is an object of that name that is not ours.
+      if (!(error instanceof ConflictError) || retryInMs > BEHIND_MS)
         log.error({ gateway, error: messageOf(error), retryInMs }, 'the gateway is not exposed as it should be');
     },
   });
@@ -50,11 +53,16 @@ export function startExposure({ store, namespace, recordEvent, log, clock = syst
     const ofGateway = <T extends Exposing>(all: ReadonlyMap<string, T>): T[] =>
       [...all.values()].filter((each) => exposedGatewayOf(each) === name);
     const plan = planExposure({ gateway, namespace, targetPorts, services: ofGateway(services), slices: ofGateway(slices) });
-    for (const object of plan.apply) {
-      await store.apply(object.kind, object);
-      log.info({ gateway: name, object: `${object.kind} ${object.metadata.name}` }, 'exposed');
-    }
-    for (const object of plan.remove) await remove(object, gateway);
+    const failures: unknown[] = [];
+    const attempt = (write: Promise<void>): Promise<unknown> => write.catch((error: unknown) => failures.push(error));
+    for (const object of plan.apply) await attempt(apply(object, name));
+    for (const object of plan.remove) await attempt(remove(object, gateway));
+    if (failures.length > 0) throw failures.find((error) => !(error instanceof ConflictError)) ?? failures[0];
+  }
+
+  async function apply(object: Exposing, gateway: string): Promise<void> {
+    await store.apply(object.kind, object);
+    log.info({ gateway, object: `${object.kind} ${object.metadata.name}` }, 'exposed');
   }
 
   async function remove({ kind, metadata: { name } }: Exposing, gateway: Gateway | undefined): Promise<void> {
@@ -93,8 +101,8 @@ export function startExposure({ store, namespace, recordEvent, log, clock = syst
     if (!inNamespace) return;
     const before = all.get(name);
     const after = event.type === 'set' ? (event.object as unknown as T) : undefined;
-    if (after === undefined) all.delete(name);
-    else if (exposedGatewayOf(after) !== undefined) all.set(name, after);
+    if (after === undefined || exposedGatewayOf(after) === undefined) all.delete(name);
+    else all.set(name, after);
     for (const each of [before, after]) touch(each && exposedGatewayOf(each));
   }
 

@@ -182,6 +182,17 @@ describe('planExposure', () => {
     expect(names(remove)).toEqual(['Service x-raven-tunnel-svc-b-abcdef02', names(slices)[0]]);
   });
 
+  it('never takes one Service for two endpoints, whatever labels somebody gave it', () => {
+    const gateway = region({ active: ['b1', 'b3'] });
+    const { services, slices } = applied(gateway);
+    const [first, second] = services;
+    const mislabelled = { ...first!, metadata: { ...first!.metadata, labels: second!.metadata.labels! } };
+    const { apply, remove } = plan(gateway, { services: [mislabelled], slices });
+    expect([names(apply), remove]).toEqual([names(services), []]);
+    const changed = apply.filter((each) => each.kind === 'Service');
+    expect(plan(gateway, { services: changed, slices })).toEqual({ apply: [], remove: [] });
+  });
+
   it('sends packets to the port that the agents listen on', () => {
     const targetPorts = parseTargetPorts({ 'tunnel-bind-addr': '0.0.0.0:4501', 'proxy-external-addr': 'here' });
     expect(targetPorts).toEqual({ tunnel: 4501, proxy: undefined });
@@ -213,5 +224,15 @@ describe('exposedAddresses', () => {
     expect(exposedAddresses(region(), [withIngress(service!, [])])).toEqual([]);
     expect(exposedAddresses(region({ active: ['b3'] }), [withIngress(service!, [{ ip: '203.0.113.9' }])])).toEqual([]);
     expect(exposedAddresses(region({ exposeType: '' }), [withIngress(service!, [{ ip: '203.0.113.9' }])])).toEqual([]);
+  });
+
+  it('is nothing when the load balancer is being given back', () => {
+    const metadata = { ...service!.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' };
+    expect(exposedAddresses(region(), [withIngress(service!, [{ ip: '203.0.113.9' }], { metadata })])).toEqual([]);
+  });
+
+  it('stays when somebody takes the labels off, which come back', () => {
+    const metadata = { ...service!.metadata, labels: {} };
+    expect(exposedAddresses(region(), [withIngress(service!, [{ ip: '203.0.113.9' }], { metadata })])).toHaveLength(1);
   });
 });

@@ -20,19 +20,21 @@ export interface ExposureInput {
 
 export interface ExposurePlan {
   /** To create (no `resourceVersion`) or to change; only the fields that are ours. */
-  readonly apply: readonly (Service | EndpointSlice)[];
-  readonly remove: readonly (Service | EndpointSlice)[];
+  readonly apply: readonly Exposing[];
+  readonly remove: readonly Exposing[];
 }
+
+type Exposing = Service | EndpointSlice;
 
 /** Every name that we make starts so; what else carries our labels is somebody's own. */
 const NAME_PREFIXES = { tunnel: 'x-raven-tunnel-svc-', proxy: 'x-raven-proxy-svc-' } as const;
 /** A Service's name has at most 63 characters (RFC 1035 label); the prefix takes 19, `-` and the hash 9. */
 const MAX_GATEWAY_PART = 35;
 
-/** Whether a Service or EndpointSlice is one of ours, and of which gateway. */
-export function exposedGatewayOf({ metadata: { name, labels = {} } }: Service | EndpointSlice): string | undefined {
-  const isOurs = Object.values(NAME_PREFIXES).some((prefix) => name.startsWith(prefix));
-  return isOurs && labels[GATEWAY_TYPE_LABEL] !== undefined ? labels[GATEWAY_LABEL] : undefined;
+/** Whether a Service or EndpointSlice is one of ours, and of which gateway: one whose label somebody took off still says it by its owner. */
+export function exposedGatewayOf({ metadata: { name, labels, ownerReferences } }: Exposing): string | undefined {
+  if (!Object.values(NAME_PREFIXES).some((prefix) => name.startsWith(prefix))) return undefined;
+  return labels?.[GATEWAY_LABEL] ?? ownerReferences?.find(({ kind }) => kind === 'Gateway')?.name;
 }
 
 /**
@@ -41,16 +43,17 @@ export function exposedGatewayOf({ metadata: { name, labels = {} } }: Service | 
  */
 export function planExposure({ gateway, namespace, targetPorts, services, slices }: ExposureInput): ExposurePlan {
   const wanted = gateway === undefined ? [] : exposedEndpoints(gateway);
-  const kept = new Set<Service | EndpointSlice>();
-  const apply: (Service | EndpointSlice)[] = [];
-  const place = <T extends Service | EndpointSlice>(desired: T, found: T | undefined, isSame: (found: T) => boolean): void => {
+  const kept = new Set<Exposing>();
+  const apply: Exposing[] = [];
+  const place = <T extends Exposing>(desired: T, found: T | undefined, isSame: (found: T) => boolean): void => {
     if (found !== undefined) kept.add(found);
+    // The cloud still gives the load balancer back: a new one can be made when that is done.
+    if (found !== undefined && isBeingDeleted(found)) return;
     if (found === undefined || !isSame(found) || !hasAll(found, desired)) apply.push(withVersionOf(desired, found));
   };
   for (const { endpoint, ip } of wanted) {
     if (gateway === undefined) break;
-    const key = keyOf(endpoint.type, endpoint.nodeName);
-    const found = services.filter((each) => keyOfLabels(each) === key).toSorted(byAge)[0];
+    const found = findService(gateway, endpoint, services);
     const ports = portsOf(endpoint, targetPorts);
     const service = desiredService({ gateway, namespace, endpoint, name: found?.metadata.name, ports });
     place(service, found, ({ spec }) => isServiceSame(spec, service.spec));
@@ -62,14 +65,16 @@ export function planExposure({ gateway, namespace, targetPorts, services, slices
       (each) => isSliceSame(each, slice),
     );
   }
-  return { apply, remove: [...services, ...slices].filter((each) => !kept.has(each)) };
+  return { apply, remove: [...services, ...slices].filter((each) => !kept.has(each) && !isBeingDeleted(each)) };
 }
 
 /** Where load balancers make the active endpoints of a gateway reachable; what the ingress says in another order is the same. */
 export function exposedAddresses(gateway: Gateway, services: readonly Service[]): ExposedEndpoint[] {
-  return exposedEndpoints(gateway).flatMap(({ endpoint: { nodeName, type, port } }) => {
-    const service = services.filter((each) => keyOfLabels(each) === keyOf(type, nodeName)).toSorted(byAge)[0];
-    const ingress = service?.status?.loadBalancer?.ingress ?? [];
+  return exposedEndpoints(gateway).flatMap(({ endpoint }) => {
+    const { nodeName, type, port } = endpoint;
+    const service = findService(gateway, endpoint, services);
+    if (service === undefined || isBeingDeleted(service)) return [];
+    const ingress = service.status?.loadBalancer?.ingress ?? [];
     const addresses = [...new Set(ingress.map(({ ip, hostname }) => ip || hostname || '').filter((text) => text !== ''))].toSorted(
       compareText,
     );
@@ -144,7 +149,7 @@ interface SliceInput {
 }
 
 function desiredSlice({ service, ip, endpoint, port }: SliceInput): EndpointSlice {
-  const { name, namespace, labels, ownerReferences } = service.metadata as Service['metadata'] & { ownerReferences?: unknown };
+  const { name, namespace, labels, ownerReferences } = service.metadata;
   const isV6 = familyOf(ip) === 6;
   return {
     apiVersion: 'discovery.k8s.io/v1',
@@ -174,12 +179,24 @@ function serviceName(gateway: string, { type, nodeName }: Endpoint): string {
   return `${NAME_PREFIXES[type === 'proxy' ? 'proxy' : 'tunnel']}${part}-${hash.toString(16).padStart(8, '0')}`;
 }
 
-function keyOf(type: string, nodeName: string): string {
-  return `${type} ${nodeName}`;
+/**
+ * The Service that exposes an endpoint: the one that is called so, whatever its labels are now; else the one whose labels say so and whose name is
+ * not that of another endpoint, as the Go implementation made them.
+ */
+function findService(gateway: Gateway, endpoint: Endpoint, services: readonly Service[]): Service | undefined {
+  const nameOf = (each: Endpoint): string => serviceName(gateway.metadata.name, each);
+  const named = services.find(({ metadata: { name } }) => name === nameOf(endpoint));
+  if (named !== undefined) return named;
+  const taken = new Set(exposedEndpoints(gateway).map((each) => nameOf(each.endpoint)));
+  return services.filter((each) => isLabelled(each, endpoint) && !taken.has(each.metadata.name)).toSorted(byAge)[0];
 }
 
-function keyOfLabels({ metadata: { labels = {} } }: Service): string {
-  return keyOf(labels[GATEWAY_TYPE_LABEL] ?? '', labels[ENDPOINTS_NAME_LABEL] ?? '');
+function isLabelled({ metadata: { labels } }: Service, { type, nodeName }: Endpoint): boolean {
+  return labels?.[GATEWAY_TYPE_LABEL] === type && labels[ENDPOINTS_NAME_LABEL] === nodeName;
+}
+
+function isBeingDeleted({ metadata: { deletionTimestamp } }: Exposing): boolean {
+  return (deletionTimestamp ?? undefined) !== undefined;
 }
 
 /** Of two for the same endpoint the older one stays: its address is known already. */
@@ -209,13 +226,14 @@ function isSliceSame(found: EndpointSlice, desired: EndpointSlice): boolean {
   return textOf(found) === textOf(desired);
 }
 
-function hasAll(found: Service | EndpointSlice, desired: Service | EndpointSlice): boolean {
+function hasAll({ metadata: found }: Exposing, { metadata: desired }: Exposing): boolean {
   const isIn = (all: Readonly<Record<string, string>> = {}, some: Readonly<Record<string, string>> = {}): boolean =>
     Object.entries(some).every(([key, value]) => all[key] === value);
-  return isIn(found.metadata.labels, desired.metadata.labels) && isIn(found.metadata.annotations, desired.metadata.annotations);
+  const isOwned = (desired.ownerReferences ?? []).every(({ uid }) => found.ownerReferences?.some((owner) => owner.uid === uid));
+  return isOwned && isIn(found.labels, desired.labels) && isIn(found.annotations, desired.annotations);
 }
 
-function withVersionOf<T extends Service | EndpointSlice>(desired: T, found: T | undefined): T {
+function withVersionOf<T extends Exposing>(desired: T, found: T | undefined): T {
   if (found === undefined) return desired;
   const { uid, resourceVersion } = found.metadata;
   return { ...desired, metadata: { ...desired.metadata, ...(uid !== undefined && { uid }), resourceVersion } };

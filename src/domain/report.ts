@@ -2,7 +2,7 @@ import type { Condition } from '../api/meta.ts';
 import { API_GROUP } from '../api/names.ts';
 import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatTime } from '../lib/clock.ts';
-import { type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
+import { familyOf, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
 import type { NodePlan, PathPlan } from './node-plan.ts';
 import { type GatewayNode, regionOfNode, type Snapshot } from './snapshot.ts';
@@ -61,10 +61,13 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
  * One address of the load balancer, the same as long as it has it: another order, or one more, moves no tunnel. A host name that cannot be resolved
  * now keeps the address that it had.
  */
-function exposedAddress({ exposed }: GatewayNode, { resolved, previous }: ReportInput): TunnelAddress[] {
+function exposedAddress({ exposed, privateIp }: GatewayNode, { resolved, previous }: ReportInput): TunnelAddress[] {
   if (exposed === undefined) return [];
   const { hosts, port } = exposed;
-  const known = hosts.flatMap((host) => parseIp(host) ?? resolved.get(host) ?? []);
+  const all = hosts.flatMap((host) => parseIp(host) ?? resolved.get(host) ?? []);
+  // A load balancer may have addresses of a family that it cannot pass on to the node.
+  const fitting = all.filter((ip) => privateIp !== undefined && familyOf(ip) === familyOf(privateIp));
+  const known = fitting.length > 0 ? fitting : all;
   const before = previous?.spec.addresses.find(({ type }) => type === 'LoadBalancer')?.ip;
   const isKept = known.some((ip) => ip === before) || (known.length === 0 && before !== undefined);
   const ip = isKept ? before : known[0];
