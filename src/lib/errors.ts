@@ -21,6 +21,11 @@ export class UserError extends Error {
   }
 }
 
+/** Something outside of the program does not do what was asked of it: reported in its own words, without a stack; exit code 1. */
+export class OutsideError extends Error {
+  override readonly name: string = 'OutsideError';
+}
+
 /** `topologies/rig.yaml:12: regions[0].name: is required` */
 export function formatProblem({ source, line, path, message }: Problem): string {
   const place = source === undefined ? '' : `${source}${line === undefined ? '' : `:${line}`}: `;

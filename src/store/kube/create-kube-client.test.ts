@@ -137,7 +137,7 @@ describe('the client of a Kubernetes API', () => {
 
   it('gives up on an answer that does not begin, and on a watch whose answer does not begin', async () => {
     const { client, host, records } = await start(() => undefined, { answerTimeoutMs: 50 });
-    await expect(client.request(NODES)).rejects.toThrow(`GET /api/v1/nodes: ${host} is silent (50 ms)`);
+    await expect(client.request(NODES)).rejects.toThrow(`GET /api/v1/nodes of http://${host} (edge.kubeconfig): ${host} is silent (50 ms)`);
     await expect(readWatch(client)).rejects.toThrow(`${host} is silent (50 ms)`);
     expect(records).toMatchObject([
       { verb: 'GET', code: undefined },
@@ -181,6 +181,6 @@ describe('the client of a Kubernetes API', () => {
   it('says what cannot be reached', async () => {
     const { client, server } = await start(() => undefined);
     await new Promise((resolve) => server.close(resolve));
-    await expect(client.request(NODES)).rejects.toThrow(/GET \/api\/v1\/nodes: connect ECONNREFUSED 127\.0\.0\.1:\d+/);
+    await expect(client.request(NODES)).rejects.toThrow(/GET \/api\/v1\/nodes of \S+ \(edge\.kubeconfig\): connect ECONNREFUSED 127\.0\.0\.1:\d+/);
   });
 });

@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '../../lib/errors.ts';
+import { messageOf, OutsideError } from '../../lib/errors.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { KubeApiError, type KubeClient, type KubeRequest, type RequestRecord } from './kube-client.ts';
 
@@ -77,7 +77,10 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
       sent.on('error', (error: NodeJS.ErrnoException) => {
         // A kept connection that the server closed while we sent: nothing is wrong, a new one is opened (nodejs.org, `request.reusedSocket`).
         if (sent.reusedSocket && error.code === 'ECONNRESET' && method === 'GET') resolve(sendOnce(request, timeoutMs, body, own));
-        else reject(new Error(`${method} ${request.path}: ${error.message}`, { cause: error }));
+        else
+          reject(
+            new OutsideError(`${method} ${request.path} of ${access.server.origin} (${access.source}): ${error.message}`, { cause: error }),
+          );
       });
       sent.end(body);
     });

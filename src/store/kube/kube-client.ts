@@ -1,3 +1,4 @@
+import { OutsideError } from '../../lib/errors.ts';
 /** One request that was made, for metrics and for the figures of `make bench`. */
 export interface RequestRecord {
   /** `GET`, `PATCH` … or `WATCH`. */
@@ -38,7 +39,7 @@ export interface KubeClient {
 }
 
 /** The API server's answer `Status` (API conventions, "Response Status Kind"). */
-export class KubeApiError extends Error {
+export class KubeApiError extends OutsideError {
   override readonly name = 'KubeApiError';
   readonly code: number;
   /** Such as `NotFound`, `Conflict`, `Invalid`, `Expired`. */
