@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { DEFAULT_NAMESPACE, HEALTH_PORT, METRICS_PORT } from '../api/names.ts';
+import { DEFAULT_NAMESPACE, HEALTH_PORT, METRICS_PORT, WEBHOOK_PORT } from '../api/names.ts';
 import { LOG_LEVELS } from '../lib/logger-levels.ts';
 
 /** @param env where KUBECONFIG is looked for */
@@ -12,7 +12,11 @@ export function addControllerCommand(program: Command, env: NodeJS.ProcessEnv): 
     .option('--namespace <namespace>', "Raven's own: of its Lease, ConfigMaps, Services and certificate", DEFAULT_NAMESPACE)
     .option('--leader-elect', 'work only while holding the Lease, so that several replicas can run (default: in a cluster)')
     .option('--no-leader-elect', 'work at once: there is no other replica')
-    .option('--webhook-port <port>', 'serve the admission and conversion webhooks, and see to their certificates; 0 for none', '0')
+    .option(
+      '--webhook-port <port>',
+      `serve the admission and conversion webhooks, as ${WEBHOOK_PORT}, and see to their certificates; 0 for none`,
+      '0',
+    )
     .option('--metrics-bind-address <address>', `[HOST]:PORT for Prometheus, as :${METRICS_PORT}, 0 for none; HOST is loopback`, '0')
     .option(
       '--health-bind-address <address>',

@@ -154,8 +154,14 @@ describe.skipIf(missing !== undefined)('raven controller, on a real API server',
         );
       const ready = async (): Promise<string> =>
         kubectl(kubeconfig, [
-          ...['get', 'endpointslices', '-n', NAMESPACE, '-l', 'raven.openyurt.io/gateway=b'],
-          ...['-o', 'jsonpath={range .items[*].endpoints[*]}{.nodeName} {.addresses[0]}{"\\n"}{end}'],
+          'get',
+          'endpointslices',
+          '-n',
+          NAMESPACE,
+          '-l',
+          'raven.openyurt.io/gateway=b',
+          '-o',
+          'jsonpath={range .items[*].endpoints[*]}{.nodeName} {.addresses[0]}{"\\n"}{end}',
         ]);
       const exposed = async (): Promise<readonly string[]> =>
         (await gateway()).status?.exposed?.flatMap(({ addresses }) => addresses) ?? [];

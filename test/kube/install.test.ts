@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { MANIFESTS_FILE, renderManifests } from '../../scripts/generate/manifests.ts';
+import { compareText } from '../../src/lib/compare.ts';
 import { kubeconfig } from '../../src/lab/control-plane/control-plane.ts';
+import { AGENT_DAEMONSET, AGENT_LEASE_PREFIX } from '../../src/api/names.ts';
 import { webhookConfigurations } from '../../src/webhook/configurations.ts';
 import { type ApiServer, CHECKOUT, freePorts, kubeBinaries, kubectl, startApiServer } from './api-server.ts';
 import { type RavenProcess, startRaven } from './raven-process.ts';
@@ -100,7 +102,7 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
     const containers = await admin([
       'get',
       'daemonset',
-      'raven-agent-ds',
+      AGENT_DAEMONSET,
       '-n',
       NAMESPACE,
       '-o',
@@ -132,7 +134,13 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
       return [...containers, ...initContainers];
     });
     const commands = containers.flatMap(({ args }) => (args === undefined ? [] : [args]));
-    expect(commands.map(([command]) => command).toSorted()).toEqual(['agent', 'agent', 'charon', 'controller', 'controller']);
+    expect(commands.map(([command = '']) => command).toSorted(compareText)).toEqual([
+      'agent',
+      'agent',
+      'charon',
+      'controller',
+      'controller',
+    ]);
     for (const [command = '', ...flags] of commands) {
       const help = spawnSync(join(CHECKOUT, 'bin/raven'), [command, '--help'], { encoding: 'utf8' }).stdout;
       for (const flag of flags) expect(help, `raven ${command} ${flag}`).toContain(`${flag.split('=')[0]} `);
@@ -219,7 +227,7 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
     it('lets an agent write its own TunnelEndpoint and Lease', async () => {
       await apply(a1, TUNNEL_ENDPOINT('a1'));
       await apply(a1, { ...TUNNEL_ENDPOINT('a1'), status: { links: [], conditions: [] } }, '--subresource=status');
-      await kubectl(a1, ['create', '-f', '-'], JSON.stringify(LEASE('raven-agent-a1')));
+      await kubectl(a1, ['create', '-f', '-'], JSON.stringify(LEASE(`${AGENT_LEASE_PREFIX}a1`)));
       await apply(b1, TUNNEL_ENDPOINT('b1'));
       await kubectl(b1, ['delete', 'tunnelendpoint', 'b1']);
       expect(await kubectl(b1, ['get', 'gateways,tunnelendpoints', '-o', 'name'])).toContain('tunnelendpoint.raven.openyurt.io/a1');
@@ -233,10 +241,12 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
       await expect(kubectl(b1, ['create', '-f', '-'], JSON.stringify(TUNNEL_ENDPOINT('c1')))).rejects.toThrow(own);
       await expect(kubectl(b1, ['patch', 'tunnelendpoint', 'a1', '--type=merge', '-p', '{"spec":{"port":1}}'])).rejects.toThrow(own);
       await expect(kubectl(b1, ['delete', 'tunnelendpoint', 'a1'])).rejects.toThrow(own);
-      await expect(kubectl(b1, ['create', '-f', '-'], JSON.stringify(LEASE('raven-agent-c1')))).rejects.toThrow(own);
+      await expect(kubectl(b1, ['create', '-f', '-'], JSON.stringify(LEASE(`${AGENT_LEASE_PREFIX}c1`)))).rejects.toThrow(own);
       await expect(kubectl(b1, ['create', '-f', '-'], JSON.stringify(LEASE('raven-controller')))).rejects.toThrow(own);
       await expect(kubectl(b1, ['delete', 'tunnelendpoints', '--all'])).rejects.toThrow(own);
-      await expect(kubectl(b1, ['delete', '--raw', '/apis/raven.openyurt.io/v1beta1/tunnelendpoints'])).rejects.toThrow(/cannot deletecollection/);
+      await expect(kubectl(b1, ['delete', '--raw', '/apis/raven.openyurt.io/v1beta1/tunnelendpoints'])).rejects.toThrow(
+        /cannot deletecollection/,
+      );
     });
 
     it('refuses every agent that touches a Gateway, and every token that is bound to no node', async () => {

@@ -102,7 +102,11 @@ export class Lab {
     const lab = new Lab(`t${process.pid}-${(serial++).toString(36)}`);
     const { code, stderr } = await raven('lab', 'up', topology, '--name', lab.name, ...options);
     if (code !== 0) {
-      const logs = await run(['sh', '-c', `tail -n 8 /run/raven-lab/${lab.name}/nodes/*/*.log /run/raven-lab/${lab.name}/*.log | cut -c 1-300`]);
+      const logs = await run([
+        'sh',
+        '-c',
+        `tail -n 8 /run/raven-lab/${lab.name}/nodes/*/*.log /run/raven-lab/${lab.name}/*.log | cut -c 1-300`,
+      ]);
       await lab.down();
       throw new Error(`raven lab up: exit code ${code}\n${stderr}\n${logs.stdout}`);
     }

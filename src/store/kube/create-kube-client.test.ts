@@ -181,6 +181,8 @@ describe('the client of a Kubernetes API', () => {
   it('says what cannot be reached', async () => {
     const { client, server } = await start(() => undefined);
     await new Promise((resolve) => server.close(resolve));
-    await expect(client.request(NODES)).rejects.toThrow(/GET \/api\/v1\/nodes of \S+ \(edge\.kubeconfig\): connect ECONNREFUSED 127\.0\.0\.1:\d+/);
+    await expect(client.request(NODES)).rejects.toThrow(
+      /GET \/api\/v1\/nodes of \S+ \(edge\.kubeconfig\): connect ECONNREFUSED 127\.0\.0\.1:\d+/,
+    );
   });
 });
