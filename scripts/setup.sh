@@ -4,6 +4,7 @@
 #   scripts/setup.sh SECTION…     build    what `make build` needs: the npm packages, in node_modules
 #                                 lab      tools and a kernel for `raven lab`
 #                                 kernel   virtual machine of `make test-kernel`
+#                                 kernels  a newer kernel beside it, unpacked into a cache, for `make test-kernel-matrix`
 #                                 e2e      tools of the lab's tests
 #                                 bench    tools of `make bench`
 #                                 image    tool of `make test-image`
@@ -20,6 +21,7 @@ export PATH LC_ALL=C
 log=
 policy=
 job=
+scratch=
 main() {
     [ $# -gt 0 ] || set -- build
     trap 'cleanup; exit 130' INT TERM HUP
@@ -27,10 +29,10 @@ main() {
     for section in "$@"; do
         case $section in
             build | kube) ;;
-            lab | kernel | e2e | bench | image)
+            lab | kernel | kernels | e2e | bench | image)
                 [ "$(id -u)" = 0 ] || unfit "this needs root: network namespaces and tunnels are made (try: sudo make ...)"
                 ;;
-            *) unfit "no section '$section' (there are: build lab kernel e2e bench image kube)" ;;
+            *) unfit "no section '$section' (there are: build lab kernel kernels e2e bench image kube)" ;;
         esac
     done
 
@@ -41,6 +43,7 @@ main() {
         case $section in
             build) install_modules ;;
             lab) check_kernel ;;
+            kernels) unpack_newer_kernel ;;
             kube) build_kube_tools ;;
         esac
     done
@@ -75,6 +78,8 @@ packages_kernel() {
     needs xz-utils have xz
     needs "$(kernel_package)" kernel_with_9p
 }
+
+packages_kernels() { packages_kernel; }
 
 packages_e2e() {
     needs tcpdump have tcpdump
@@ -169,6 +174,53 @@ install_modules() {
     # npm keeps the date of an unchanged list; make the check above see that it is fresh.
     touch node_modules/.package-lock.json
     $node -e 0 2>/dev/null || unfit "npm did not install Node.js 24 (are install scripts switched off? npm config get ignore-scripts)"
+}
+
+# --- another kernel ---------------------------------------------------------------------------------------------------
+
+# Debian has newer kernels among its backports. It is only unpacked, not installed: this machine boots as before. The lists of that suite are
+# kept apart from the system's. Without it the matrix has one kernel less, and says so.
+unpack_newer_kernel() {
+    kernels=${XDG_CACHE_HOME:-/var/cache}/raven/kernels
+    for image in "$kernels"/*/boot/vmlinuz-*; do [ ! -e "$image" ] || return 0; done
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    sources=/etc/apt/sources.list.d/debian.sources
+    [ -e $sources ] || without_newer_kernel "no $sources" || return 0
+    scratch=$(mktemp -d)
+    mkdir -p "$scratch/sources" "$scratch/lists/partial" "$scratch/unpacked"
+    # The first stanza is the archive itself; its suite of backports is beside it.
+    awk 'BEGIN { RS = "" } NR == 1' $sources | sed "s/^Suites:.*/Suites: $codename-backports/" >"$scratch/sources/backports.sources"
+    step "list of backports" backports update || without_newer_kernel "apt-get update failed (see above)" || return 0
+    newest=$(apt-cache $(backports_options) depends linux-image-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [ -n "$newest" ] || without_newer_kernel "$codename-backports has none" || return 0
+    step "$newest, unpacked" fetch_kernel || without_newer_kernel "$newest could not be had (see above)" || return 0
+    mkdir -p "$kernels"
+    rm -rf "${kernels:?}/$newest"
+    mv "$scratch/unpacked" "$kernels/$newest"
+    rm -rf "$scratch"
+    scratch=
+}
+
+fetch_kernel() {
+    (cd "$scratch" && backports download "$newest") && dpkg-deb -x "$scratch/$newest"_*.deb "$scratch/unpacked" &&
+        depmod -b "$scratch/unpacked" "${newest#linux-image-}"
+}
+
+backports() {
+    # shellcheck disable=SC2046 # a list
+    apt-get -q $(backports_options) "$@"
+}
+
+backports_options() {
+    printf '%s ' -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$scratch/sources" -o "Dir::State::Lists=$scratch/lists" \
+        -o APT::Sandbox::User=root
+}
+
+without_newer_kernel() {
+    printf '  - no newer kernel: %s\n' "$1"
+    rm -rf "$scratch"
+    scratch=
+    return 1
 }
 
 # --- a real Kubernetes ------------------------------------------------------------------------------------------------
@@ -270,8 +322,10 @@ cleanup() {
     [ -z "$job" ] || kill "$job" 2>/dev/null
     [ -z "$policy" ] || rm -f "$policy"
     [ -z "$log" ] || rm -f "$log"
+    [ -z "$scratch" ] || rm -rf "$scratch"
     policy=
     log=
+    scratch=
 }
 
 # --- the kernel -------------------------------------------------------------------------------------------------------

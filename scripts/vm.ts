@@ -15,6 +15,7 @@ const program = new Command('vm')
   .option('--timeout <seconds>', 'end the machine after this time', positive, 600)
   .option('--env <NAME=VALUE...>', 'variables for the command', [])
   .option('--memory <MiB>', 'memory of the machine', positive, defaultShape().memoryMiB)
+  .option('--kernel <version>', 'begin of a version, such as 6.12 (see scripts/setup.sh kernels); default: the newest of /boot')
   .option('--kvm', 'use /dev/kvm (faster where it works)')
   .passThroughOptions()
   .action(async (argv: [string, ...string[]], options: Options) => {
@@ -25,6 +26,7 @@ interface Options {
   readonly timeout: number;
   readonly env: readonly string[];
   readonly memory: number;
+  readonly kernel?: string;
   readonly kvm?: true;
 }
 
@@ -40,7 +42,8 @@ async function main(argv: [string, ...string[]], options: Options): Promise<numb
       env: Object.fromEntries(options.env.map(splitVariable)),
       timeoutMs: options.timeout * 1000,
       shape: { ...defaultShape(), memoryMiB: options.memory, accel: options.kvm === true ? 'kvm' : 'tcg' },
-      cacheDir: cacheDir(),
+      cacheDir: cacheDir('kernel-lab'),
+      kernel: { unpackedDir: cacheDir('kernels'), wanted: options.kernel },
       onOutput: (chunk) => process.stdout.write(chunk),
       signal: stop.signal,
     });
@@ -74,9 +77,9 @@ function splitVariable(text: string): [string, string] {
 }
 
 /** Outside the checkout, so that it survives `make clean` and a new clone. */
-function cacheDir(): string {
+function cacheDir(purpose: string): string {
   const base = process.env['XDG_CACHE_HOME'] ?? (process.getuid?.() === 0 ? '/var/cache' : join(homedir(), '.cache'));
-  return join(base, 'raven', 'kernel-lab');
+  return join(base, 'raven', purpose);
 }
 
 function positive(text: string): number {

@@ -9,6 +9,8 @@ mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 mkdir -p /dev/net
+# A kernel that is only unpacked on the host has its modules elsewhere.
+[ -e "/lib/modules/$(uname -r)" ] || ln -s "$(cat "$share/modules")" "/lib/modules/$(uname -r)"
 
 # What the data plane uses. Most would come by themselves; loading them here keeps "first use is slow" out of the tests.
 for module in tun veth bridge vxlan dummy esp4 esp6 xfrm_interface xfrm_user authenc gcm wireguard sch_netem \

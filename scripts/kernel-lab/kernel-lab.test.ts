@@ -1,8 +1,11 @@
 import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fc, test } from '@fast-check/vitest';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packCpio } from './cpio.ts';
-import { kernelVersions } from './kernel.ts';
+import { findKernel, kernelVersions } from './kernel.ts';
 import { loadOrder, parseModulesDep } from './modules.ts';
 import { defaultShape, qemuArgv } from './qemu.ts';
 import { shellQuote } from './vm.ts';
@@ -35,6 +38,35 @@ describe('loadOrder', () => {
 it('takes the newest kernel of /boot', () => {
   const names = ['config-6.1.0-9-amd64', 'vmlinuz-6.1.0-9-amd64', 'vmlinuz-6.1.0-56-amd64', 'vmlinuz', 'vmlinuz-5.10.0-30-amd64'];
   expect(kernelVersions(names)).toEqual(['6.1.0-56-amd64', '6.1.0-9-amd64', '5.10.0-30-amd64']);
+});
+
+describe('findKernel', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'raven-kernels-'));
+    for (const version of ['6.1.0-9-test', '6.12.9-test', '6.12.10-test', '6.13.1-cloud']) {
+      const modules = join(folder, version, 'lib/modules', version);
+      await mkdir(modules, { recursive: true });
+      await mkdir(join(folder, version, 'boot'));
+      await writeFile(join(folder, version, 'boot', `vmlinuz-${version}`), '');
+      await writeFile(join(modules, 'modules.dep'), version.endsWith('cloud') ? '' : DEP);
+    }
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  it('takes the newest whose version begins as wanted, wherever it is', async () => {
+    const { version, image, modulesDir } = await findKernel({ unpackedDir: folder, wanted: '6.12' });
+    expect(version).toBe('6.12.10-test');
+    expect([image, modulesDir]).toEqual([
+      join(folder, version, 'boot/vmlinuz-6.12.10-test'),
+      join(folder, version, 'lib/modules/6.12.10-test'),
+    ]);
+    expect((await findKernel({ unpackedDir: folder, wanted: '6.12.9' })).version).toBe('6.12.9-test');
+  });
+
+  it.each(['6.13', '6.123', '9'])('says what there is when there is no %s', async (wanted) => {
+    await expect(findKernel({ unpackedDir: folder, wanted })).rejects.toThrow(/no kernel .*6\.12\.10-test.*setup\.sh kernels/);
+  });
 });
 
 it('packs what cpio(1) of busybox unpacks', ({ skip }) => {

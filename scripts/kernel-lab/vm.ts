@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { qemuArgv, type VmShape } from './qemu.ts';
 import { ensureInitrd } from './initrd.ts';
-import { findKernel } from './kernel.ts';
+import { findKernel, type KernelChoice } from './kernel.ts';
 
 export interface VmRun {
   /** Program and arguments, as on this machine: the guest sees this machine's files. */
@@ -18,6 +18,8 @@ export interface VmRun {
   readonly shape: VmShape;
   /** Where built initial RAM disks are kept. */
   readonly cacheDir: string;
+  /** Which kernel to boot. */
+  readonly kernel: KernelChoice;
   /** Called with the command's output, stdout and stderr in one, as it comes. */
   readonly onOutput: (chunk: string) => void;
   /** Ends the machine at once; the result is then `stopped`. */
@@ -30,18 +32,18 @@ export type VmResult =
   | { readonly kind: 'timeout' | 'died' | 'stopped'; readonly console: string; readonly kernel: string };
 
 /**
- * Boots the newest distribution kernel in a virtual machine whose root is this machine's file system, runs one command
+ * Boots a distribution kernel in a virtual machine whose root is this machine's file system, runs one command
  * as root and powers off. All that the guest writes stays in its memory; `/tmp` and `/run` start empty.
  * There is no network but what the command makes.
  *
  * @throws {UserError} when this machine has no fit kernel
  */
 export async function runInVm(run: VmRun): Promise<VmResult> {
-  const kernel = await findKernel();
+  const kernel = await findKernel(run.kernel);
   const initrd = await ensureInitrd(kernel, run.cacheDir);
   const share = await mkdtemp(join(tmpdir(), 'raven-vm-'));
   try {
-    await writeShare(share, run);
+    await writeShare(share, run, kernel.modulesDir);
     const argv = qemuArgv({ kernel: kernel.image, initrd, share, shape: run.shape });
     const outcome = await attend(argv, run);
     const console = await lastLines(join(share, 'console'));
@@ -54,7 +56,7 @@ export async function runInVm(run: VmRun): Promise<VmResult> {
   }
 }
 
-async function writeShare(share: string, { argv, cwd, env = {} }: VmRun): Promise<void> {
+async function writeShare(share: string, { argv, cwd, env = {} }: VmRun, modulesDir: string): Promise<void> {
   const variables = Object.entries({ HOME: '/root', ...env }).map(([name, value]) => `export ${name}=${shellQuote(value)}\n`);
   const command = argv.map(shellQuote).join(' ');
   await writeFile(
@@ -62,6 +64,7 @@ async function writeShare(share: string, { argv, cwd, env = {} }: VmRun): Promis
     `${variables.join('')}cd ${shellQuote(cwd)} || exit 126\nprintf '${READY}'\nexec ${command}\n`,
   );
   await writeFile(join(share, 'workdir'), `${cwd}\n`);
+  await writeFile(join(share, 'modules'), `${modulesDir}\n`);
   await writeFile(join(share, 'guest.sh'), await readFile(new URL('guest.sh', import.meta.url)));
 }
 
