@@ -14,21 +14,33 @@ export interface ConvertOptions {
 /** Prints the converted manifests. @throws {UserError} with all problems, before anything is printed */
 export async function runConvert({ filename, to, output }: ConvertOptions): Promise<void> {
   const inputs = await readManifestInputs(filename);
-  process.stdout.write(convertManifests(inputs, to, output === 'json' ? 'json' : 'yaml'));
+  const { text, gateways } = convertManifests(inputs, to, output === 'json' ? 'json' : 'yaml');
+  process.stdout.write(text);
+  // Whoever named the wrong file would take its unchanged text for an answer.
+  if (gateways === 0) process.stderr.write('raven: no Gateway in there: everything is printed as it was\n');
 }
 
-/**
- * @returns one YAML stream with all documents, or JSON: the object when there is just one, else a `List`
- * @throws {UserError} when an object is not valid
- */
-export function convertManifests(inputs: readonly ManifestInput[], to: GatewayVersion, format: 'yaml' | 'json'): string {
-  const problems = inputs.flatMap(({ name, text }) => parseManifest(text, name).problems);
+export interface Converted {
+  /** One YAML stream with all documents, or JSON: the object when there is just one, else a `List`. */
+  readonly text: string;
+  /** How many Gateways are in there, whether or not they had the wanted version before. */
+  readonly gateways: number;
+}
+
+/** @throws {UserError} when an object is not valid */
+export function convertManifests(inputs: readonly ManifestInput[], to: GatewayVersion, format: 'yaml' | 'json'): Converted {
+  const manifests = inputs.map(({ name, text }) => parseManifest(text, name));
+  const problems = manifests.flatMap((each) => each.problems);
   if (problems.length > 0) throw new UserError(problems);
   const documents = inputs
     .flatMap((input) => [...parseAllDocuments(asYaml(input), { merge: true, logLevel: 'error' })] as Document[])
     .filter(({ contents }) => contents !== null);
   for (const document of documents) convertDocument(document, to);
-  if (format === 'yaml') return documents.map((each, i) => formatDocument(each, i > 0)).join('');
+  const gateways = manifests.flatMap(({ objects }) => objects).filter(({ object }) => object.kind === 'Gateway').length;
+  return { text: format === 'yaml' ? documents.map((each, i) => formatDocument(each, i > 0)).join('') : toJson(documents), gateways };
+}
+
+function toJson(documents: readonly Document[]): string {
   const objects = documents.map((each): unknown => each.toJS());
   const value = objects.length === 1 ? objects[0] : { apiVersion: 'v1', kind: 'List', items: objects };
   return `${JSON.stringify(value, undefined, 2)}\n`;

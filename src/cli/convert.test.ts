@@ -18,7 +18,7 @@ kind: Service # as it is
 metadata: { name: x }
 `;
 const convert = (text: string, to: 'v1alpha1' | 'v1beta1', format: 'yaml' | 'json' = 'yaml'): string =>
-  convertManifests([{ name: 'x.yaml', text }], to, format);
+  convertManifests([{ name: 'x.yaml', text }], to, format).text;
 
 describe('raven convert', () => {
   it('converts Gateways and leaves everything else as it is', () => {
@@ -54,7 +54,13 @@ describe('raven convert', () => {
 
   it('reads JSON that is indented with tabs', () => {
     const text = JSON.stringify(JSON.parse(convert(REGION, 'v1beta1', 'json')), undefined, '\t');
-    expect(convertManifests([{ name: 'x.json', text }], 'v1beta1', 'json')).toBe(convert(REGION, 'v1beta1', 'json'));
+    expect(convertManifests([{ name: 'x.json', text }], 'v1beta1', 'json').text).toBe(convert(REGION, 'v1beta1', 'json'));
+  });
+
+  it('counts the Gateways, also in lists, so that a file without any is noticed', () => {
+    const count = (text: string): number => convertManifests([{ name: 'x.yaml', text }], 'v1alpha1', 'yaml').gateways;
+    const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: [JSON.parse(convert(REGION, 'v1beta1', 'json'))] });
+    expect([count(OTHER), count(`${REGION}---\n${OTHER}`), count(list)]).toEqual([0, 1, 1]);
   });
 
   it('converts nothing when something is wrong', () => {
