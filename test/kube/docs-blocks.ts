@@ -56,11 +56,11 @@ export function parsePage(file: string, text: string): Page {
 }
 
 /**
- * The words behind `raven` wherever a line of shell calls it: also as `bin/raven`, as `kubectl raven`, and behind `--` of `kubectl exec`.
- * Words in brackets, which documentation uses for what may be left out, count like the others.
+ * The words behind `raven` wherever a line of shell calls it: also as `bin/raven`, in quotes, and behind `--` of `kubectl exec`; not where another
+ * program has it as an argument (`helm install raven`). Words in brackets, which documentation uses for what may be left out, count like the others.
  */
 export function ravenCalls(command: string): string[][] {
-  const calls = command.matchAll(/(?:^|[\s;&|(])(?:\S*\/)?raven((?: +[^\s;&|()<>]+)+)/g);
+  const calls = command.matchAll(/(?:^|[;&|('\"]\s*|\s--\s+)(?:\S*\/)?raven((?: +[^\s;&|()<>]+)+)/g);
   return [...calls].map(([, words = '']) =>
     words
       .replaceAll(/[[\]"']/g, ' ')
@@ -74,7 +74,7 @@ function splitFences(text: string): { blocks: Block[]; prose: Located[] } {
   const prose: Located[] = [];
   let open: { info: string; line: number; lines: string[] } | undefined;
   for (const [index, line] of text.split('\n').entries()) {
-    const fence = /^```(.*)$/.exec(line);
+    const fence = /^ {0,3}```(.*)$/.exec(line);
     if (open === undefined && fence !== null) open = { info: (fence[1] ?? '').trim(), line: index + 2, lines: [] };
     else if (open === undefined) prose.push({ line: index + 1, text: line });
     else if (fence === null) open.lines.push(line);
