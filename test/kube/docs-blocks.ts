@@ -60,7 +60,7 @@ export function parsePage(file: string, text: string): Page {
  * program has it as an argument (`helm install raven`). Words in brackets, which documentation uses for what may be left out, count like the others.
  */
 export function ravenCalls(command: string): string[][] {
-  const calls = command.matchAll(/(?:^|[;&|('\"]\s*|\s--\s+)(?:\S*\/)?raven((?: +[^\s;&|()<>]+)+)/g);
+  const calls = command.matchAll(/(?:^|[;&|('"]\s*|\s--\s+)(?:\S*\/)?raven((?: +[^\s;&|()<>]+)+)/g);
   return [...calls].map(([, words = '']) =>
     words
       .replaceAll(/[[\]"']/g, ' ')
