@@ -42,5 +42,11 @@ function podCidr(index: number): string {
 /** As seen on the first node of a region, on a device that exists in the bench's namespace. */
 export function syntheticFacts(dev: string, dataPath: LocalFacts['dataPath']): LocalFacts {
   const prefix = parseCidr('192.168.1.0/24');
-  return { underlay: { dev, mtuBytes: 1500, prefixes: prefix === undefined ? [] : [prefix] }, hostSource: parseIp('10.0.10.1'), dataPath };
+  const host = parseIp('10.0.10.1');
+  return {
+    underlay: { dev, mtuBytes: 1500, prefixes: prefix === undefined ? [] : [prefix] },
+    hostSources: host === undefined ? {} : { 4: host },
+    ipv6Forwarding: undefined,
+    dataPath,
+  };
 }

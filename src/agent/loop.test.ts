@@ -3,7 +3,7 @@ import { type Gateway, gatewaySchema } from '../api/gateway.ts';
 import type { Exec } from '../drivers/exec/exec.ts';
 import { createMemoryNetwork, type MemoryNetwork } from '../drivers/ipsec/memory-driver.ts';
 import { createMemoryKernel, type MemoryKernel } from '../drivers/memory-kernel.ts';
-import { systemClock } from '../lib/clock.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
 import { createMemoryStore } from '../store/memory.ts';
@@ -43,7 +43,8 @@ class Machine {
     this.podAddress = podAddress;
   }
 
-  exec: Exec = () => {
+  exec: Exec = (argv) => {
+    if (argv.includes('netconf')) return Promise.resolve(JSON.stringify([{ interface: 'all', forwarding: true }]));
     this.looks++;
     const device = (ifname: string, local: string | undefined) => ({
       ifname,
@@ -67,7 +68,13 @@ afterEach(async () => {
   for (const agent of running.splice(0)) await agent.stop();
 });
 
-function startAgent(machine: Machine, store: ClusterStore, network: MemoryNetwork, hosts: Record<string, string[]> = {}) {
+function startAgent(
+  machine: Machine,
+  store: ClusterStore,
+  network: MemoryNetwork,
+  hosts: Record<string, string[]> = {},
+  clock = systemClock,
+) {
   const tunnels = network.driver({ node: machine.node, dataPath: 'kernel' });
   const agent = createAgent({
     node: machine.node,
@@ -78,7 +85,7 @@ function startAgent(machine: Machine, store: ClusterStore, network: MemoryNetwor
     dataPathReason: 'twin',
     prober: silentProber,
     names: createNameResolver({ lookup: async (name) => hosts[name] ?? [], clock: systemClock, log: noLog }),
-    clock: systemClock,
+    clock,
     log: noLog,
   });
   running.push(agent);
@@ -122,6 +129,22 @@ describe('an agent', () => {
     await second.agent.stop();
     expect(await b1.kernel.observe()).toEqual(before);
     expect(second.tunnels.writes()).toBe(0);
+  });
+
+  it('carries IPv6 as soon as regions have it, without waiting for its next look at the machine', async () => {
+    const { store, network, b1 } = site();
+    const neverAgain: Clock = { ...systemClock, after: () => () => undefined };
+    startAgent(b1, store, network, {}, neverAgain);
+    await soon(() => linkNames(b1)).toEqual(['raven0', 'rvn-a1']);
+    for (const { gateway: each, subnet } of [
+      { gateway: A, subnet: 'fd00:1::/64' },
+      { gateway: B, subnet: 'fd00:2::/64' },
+    ]) {
+      const nodes = each.status?.nodes.map((node) => ({ ...node, subnets: [...node.subnets, subnet] }));
+      const current = await store.get('Gateway', each.metadata.name);
+      await store.updateStatus('Gateway', gatewaySchema.parse({ ...current, status: { ...current?.status, nodes } }));
+    }
+    await soon(async () => (await b1.kernel.observe()).routes.map(({ dst }) => dst).toSorted()).toEqual(['10.244.1.0/24', 'fd00:1::/64']);
   });
 
   it('takes nothing down while the address of its node is away', async () => {

@@ -5,6 +5,7 @@ import type { LocalFacts } from '../domain/facts.ts';
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { NodePlan } from '../domain/node-plan.ts';
 import type { LinkHealth } from '../domain/paths.ts';
+import { hasIpv6 } from '../domain/families.ts';
 import { plan } from '../domain/plan.ts';
 import { describeEndpoint } from '../domain/report.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
@@ -68,6 +69,8 @@ export function createAgent(parts: AgentParts): Agent {
   const synced = new Set<string>();
   const logged = new Set<string>();
   let facts: Omit<LocalFacts, 'dataPath'> | undefined;
+  /** What `facts` were asked for: with other pod CIDRs the answers are others. */
+  let factsFor: string | undefined;
   let appliedText: string | undefined;
   let loggedRole: string | undefined;
   let lookAtKernel = true;
@@ -106,7 +109,10 @@ export function createAgent(parts: AgentParts): Agent {
     const asked = resyncAsked;
     resyncAsked = false;
     const snapshot = buildSnapshot([...gateways.values()], [...endpoints.values()]);
-    if (full || facts === undefined) facts = await observeFacts(exec, ownAddresses(snapshot));
+    const query = ownAddresses(snapshot);
+    const queryText = JSON.stringify(query);
+    if (full || facts === undefined || queryText !== factsFor) facts = await observeFacts(exec, query);
+    factsFor = queryText;
     const local: LocalFacts = { ...facts, dataPath: tunnels.dataPath };
     const health = healthOf(await listTunnels());
     const plannedAt = performance.now();
@@ -122,7 +128,7 @@ export function createAgent(parts: AgentParts): Agent {
     await startVpn(next);
     const failed = await setKernel(next, full);
     await setTunnels(next);
-    prober.set({ address: local.hostSource, peers: next.paths });
+    prober.set({ address: local.hostSources[4] ?? local.hostSources[6], peers: next.paths });
     await publish(snapshot, next, local);
     isApplied ||= !failed;
     if (asked) log.info('resync');
@@ -131,7 +137,7 @@ export function createAgent(parts: AgentParts): Agent {
 
   function ownAddresses(snapshot: Snapshot): Parameters<typeof observeFacts>[1] {
     const self = regionOfNode(snapshot, node)?.nodes.find(({ name }) => name === node);
-    return { nodeIp: self?.privateIp, subnets: self?.subnets ?? [] };
+    return { nodeIp: self?.privateIp, subnets: self?.subnets ?? [], ipv6: hasIpv6(snapshot) };
   }
 
   function healthOf(states: readonly TunnelState[]): ReadonlyMap<string, LinkHealth> {

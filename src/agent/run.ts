@@ -43,7 +43,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       store,
       exec,
       kernel: createKernel(exec, { log, sysctlRoot: options.sysctlDir }),
-      tunnels: createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log, charon: options.charon }),
+      tunnels: createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log, charon: options.charon, sysctlDir: options.sysctlDir }),
       dataPathReason: reason,
       prober: createProber(openEcho, log),
       names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),

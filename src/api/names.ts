@@ -47,6 +47,11 @@ export const NFT_TABLE = 'raven';
 export const PROBE_PORT = 4473;
 /** Table into which user-space charon writes the routes that it insists on (kernel-libipsec ignores `install_routes`); no rule looks there. */
 export const CHARON_TABLE = 9029;
+/**
+ * Prefix length of IPv6 addresses that only charon shall see. So short a prefix loses against every other one when the kernel chooses a source
+ * (RFC 6724 §5, rule 8), and nobody else uses it. charon does not see deprecated addresses, which would lose as well.
+ */
+export const STAND_IN_PREFIX_LENGTH_6 = 1;
 /** Preference of charon's own rule for that table, which is deleted as soon as charon runs; behind main and default until then. */
 export const CHARON_RULE_PREF = 32768;
 

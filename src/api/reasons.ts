@@ -112,7 +112,12 @@ export const TUNNEL_ENDPOINT_CONDITIONS: readonly ConditionText[] = [
       { reason: 'NodeAddressMissing', text: "no network device has the node's InternalIP" },
       { reason: 'NoActiveEndpoint', text: 'the region has no active gateway node' },
       { reason: 'NoHostAddress', text: 'the node has no address inside its pod CIDRs: its own processes cannot reach other regions' },
-      { reason: 'FamilyNotCarried', text: 'IPv6 pod CIDRs are not carried yet' },
+      { reason: 'FamilyNotCarried', text: 'one of two regions lacks the family, or this node cannot carry it; the other family goes on' },
+      {
+        reason: 'IPv6ForwardingOff',
+        text: '`net.ipv6.conf.all.forwarding`, which is the host’s own, is 0: no IPv6 packet of pods passes this node',
+      },
+      { reason: 'UnderlayFamilyDiffers', text: 'a node of the region has its address in the other family, and `raven0` cannot reach it' },
       { reason: 'SubnetCoversUnderlay', text: 'pod CIDRs of a region cover addresses that carry the tunnels; that part is not routed' },
       { reason: 'SubnetsOverlap', text: 'two regions claim the same addresses; they are not routed' },
       { reason: 'RegionUnreachable', text: 'both regions are behind NATs, and no region with a public address relays' },

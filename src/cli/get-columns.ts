@@ -4,6 +4,7 @@ import type { Kind, ObjectOf } from '../api/kinds.ts';
 import type { ObjectMeta } from '../api/meta.ts';
 import { GATEWAY_LABEL } from '../api/names.ts';
 import { type TunnelEndpoint, upOfTotal } from '../api/tunnel-endpoint.ts';
+import { formatIpPort } from '../net/ip.ts';
 import { formatAge } from './age.ts';
 
 /** One column of `raven get`; an empty text is shown as `<none>`. */
@@ -71,7 +72,7 @@ const TUNNEL_ENDPOINT: readonly Column<TunnelEndpoint>[] = [
   { title: 'DATAPATH', text: ({ spec }) => spec.dataPath },
   {
     title: 'ADDRESSES',
-    text: ({ spec }) => spec.addresses.map(({ ip, port }) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`)).join(','),
+    text: ({ spec }) => spec.addresses.map(({ ip, port }) => formatIpPort(ip, port)).join(','),
   },
   { title: 'LINKS', text: ({ status }) => upOfTotal(status?.links ?? []) },
 ];

@@ -1,5 +1,6 @@
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { LocalFacts } from '../domain/facts.ts';
+import { hasIpv6 } from '../domain/families.ts';
 import type { NodePlan } from '../domain/node-plan.ts';
 import { plan } from '../domain/plan.ts';
 import { formatPlan } from '../domain/plan-text.ts';
@@ -68,11 +69,16 @@ function connectionTexts({ tunnels }: NodePlan): string[] {
 async function factsOf(node: string, snapshot: Snapshot, endpoints: readonly TunnelEndpoint[], mustBeHere: boolean): Promise<LocalFacts> {
   const self = regionOfNode(snapshot, node)?.nodes.find(({ name }) => name === node);
   const report = endpoints.find(({ metadata }) => metadata.name === node)?.spec;
-  const found = await observeFacts(hostExec, { nodeIp: self?.privateIp, subnets: self?.subnets ?? [] });
+  const found = await observeFacts(hostExec, { nodeIp: self?.privateIp, subnets: self?.subnets ?? [], ipv6: hasIpv6(snapshot) });
   const dataPath = report?.dataPath ?? 'kernel';
   if (found.underlay !== undefined) return { ...found, dataPath };
   const where = `no device of this machine has ${node}'s address ${self?.privateIp ?? ''}`;
   if (mustBeHere) throw new UserError([{ source: '--diff', message: `${where}: run it on that node` }]);
   process.stderr.write(`raven: ${where}; shown for a device UNDERLAY\n`);
-  return { underlay: { dev: 'UNDERLAY', mtuBytes: report?.underlayMtu ?? 1500, prefixes: [] }, hostSource: undefined, dataPath };
+  return {
+    underlay: { dev: 'UNDERLAY', mtuBytes: report?.underlayMtu ?? 1500, prefixes: [] },
+    hostSources: {},
+    ipv6Forwarding: true,
+    dataPath,
+  };
 }

@@ -2,6 +2,7 @@ import type { Gateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import type { TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
+import { formatIpPort } from '../net/ip.ts';
 
 /** What `raven status -o json` prints. */
 export interface ClusterStatus {
@@ -65,7 +66,7 @@ function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<st
     nodes: status?.nodes.length ?? 0,
     subnets: (status?.nodes ?? []).flatMap(({ subnets }) => subnets),
     ...(dataPath !== undefined && { dataPath }),
-    addresses: reports.flatMap(({ spec: { addresses } }) => addresses.map(({ ip, port }) => `${ip}:${port}`)),
+    addresses: reports.flatMap(({ spec: { addresses } }) => addresses.map(({ ip, port }) => formatIpPort(ip, port))),
     peersUp: links.filter(({ state }) => state === 'Up').length,
     peersTotal: links.length,
   };

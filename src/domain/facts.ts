@@ -1,13 +1,15 @@
 import type { Cidr } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import type { DataPath } from './node-plan.ts';
 
 /** What the agent finds on its own machine. */
 export interface LocalFacts {
   /** The device that carries the node's address; undefined when no device has it. */
   readonly underlay: Underlay | undefined;
-  /** An address of this machine inside its own pod CIDRs, to stand for the host itself in other regions. */
-  readonly hostSource: Ip | undefined;
+  /** Addresses of this machine inside its own pod CIDRs, one of a family, to stand for the host itself in other regions. */
+  readonly hostSources: { readonly [family in Family]?: Ip };
+  /** `net.ipv6.conf.all.forwarding`, which is the host's own; undefined where the kernel has no IPv6, or no region has IPv6 pods. */
+  readonly ipv6Forwarding: boolean | undefined;
   readonly dataPath: DataPath;
 }
 
@@ -16,4 +18,6 @@ export interface Underlay {
   readonly mtuBytes: number;
   /** Prefixes that are on-link there. */
   readonly prefixes: readonly Cidr[];
+  /** An address of the device in the family that the node's own address is not of. */
+  readonly secondIp?: Ip;
 }

@@ -26,7 +26,7 @@ export interface KernelState {
   readonly routes: readonly RouteState[];
   readonly rules: readonly Observed<Rule>[];
   readonly nft: NftState | undefined;
-  /** Values by key, as far as they exist: those of `MANAGED_SYSCTLS` on our devices. */
+  /** Values by key, as far as they exist: those of `managedSysctls` of our devices. */
   readonly sysctls: ReadonlyMap<string, string>;
   /** Whether links have an IPv6 side at all. */
   readonly ipv6: boolean;
@@ -63,8 +63,13 @@ export interface RouteState extends Route {
   readonly extra?: string;
 }
 
-/** The sysctls under `net/ipv4/conf/<device>/` that a plan may set, and so the ones that are read. */
-export const MANAGED_SYSCTLS = ['forwarding', 'rp_filter'];
+/** The sysctls of a device that a plan may set, and so the ones that are read. */
+export function managedSysctls(device: string): string[] {
+  return [
+    ...['forwarding', 'rp_filter'].map((setting) => `net/ipv4/conf/${device}/${setting}`),
+    ...['accept_ra', 'disable_ipv6', 'forwarding'].map((setting) => `net/ipv6/conf/${device}/${setting}`),
+  ];
+}
 
 export const EMPTY_STATE: KernelState = {
   links: [],

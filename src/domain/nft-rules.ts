@@ -1,7 +1,8 @@
 import { FROM_TUNNEL_MARK, NFT_TABLE, TUNNEL_GROUP, VXLAN_DEVICE } from '../api/names.ts';
 import { type Cidr, mergeCidrs } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import type { NftChain, NftTable, Role } from './node-plan.ts';
+import { type Family, familyOf } from '../net/ip.ts';
+import type { LocalFacts } from './facts.ts';
+import type { NftChain, NftSet, NftTable, Role } from './node-plan.ts';
 
 /** Hook priorities, `nft(8)` table "standard priority names". */
 const RAW = -300;
@@ -16,35 +17,52 @@ const TO_TUNNEL = `oifgroup ${TUNNEL_GROUP}`;
 
 export interface NftView {
   readonly role: Role;
+  /** Those that this node carries, IPv4 first. */
+  readonly families: readonly Family[];
   /** Pod CIDRs of this node. */
   readonly own: readonly Cidr[];
   /** All CIDRs of other regions. */
   readonly remote: readonly Cidr[];
-  /** Address in `own` that stands for the host itself. */
-  readonly hostSource: Ip | undefined;
+  /** Addresses in `own` that stand for the host itself. */
+  readonly hostSources: LocalFacts['hostSources'];
 }
 
-/** The firewall half of a node's plan. IPv4. */
+/** How rules name a family (`nft(8)`), whose redirect message it is, and the type of its sets. */
+const WORDS = {
+  4: { ip: 'ip', redirect: 'icmp type redirect', set: 'ipv4_addr' },
+  6: { ip: 'ip6', redirect: 'icmpv6 type nd-redirect', set: 'ipv6_addr' },
+} as const;
+
+/** The firewall half of a node's plan, for the families that it carries. */
 export function planNft(view: NftView): NftTable {
-  const gatewayChains = view.role === 'gateway' ? [untracked(), fromTunnel(), output()] : [];
+  const { families, own, remote } = view;
+  const gatewayChains = view.role === 'gateway' ? [untracked(families), fromTunnel(), output(families)] : [];
+  const set = (name: string, family: Family, cidrs: readonly Cidr[]): NftSet => ({
+    name: `${name}${family}`,
+    type: WORDS[family].set,
+    elements: mergeCidrs(cidrs.filter((cidr) => familyOf(cidr) === family)),
+  });
   return {
     name: NFT_TABLE,
-    sets: [
-      { name: 'own4', type: 'ipv4_addr', elements: mergeCidrs(view.own) },
-      { name: 'remote4', type: 'ipv4_addr', elements: mergeCidrs(view.remote) },
-    ],
-    chains: [...gatewayChains, forward(), postrouting(view.hostSource)],
+    sets: families.flatMap((family) => [set('own', family, own), set('remote', family, remote)]),
+    chains: [...gatewayChains, forward(), postrouting(view)],
   };
 }
 
 /** What a gateway only passes on is not tracked: no masquerade, no cost, no `invalid` when the ways there and back differ. */
-function untracked(): NftChain {
+function untracked(families: readonly Family[]): NftChain {
   return {
     name: 'untracked',
     type: 'filter',
     hook: 'prerouting',
     priority: RAW,
-    rules: [`iifname "${VXLAN_DEVICE}" ip daddr @remote4 notrack`, `${FROM_TUNNEL} ip daddr != @own4 fib daddr type != local notrack`],
+    rules: families.flatMap((family) => {
+      const { ip } = WORDS[family];
+      return [
+        `iifname "${VXLAN_DEVICE}" ${ip} daddr @remote${family} notrack`,
+        `${FROM_TUNNEL} ${ip} daddr != @own${family} fib daddr type != local notrack`,
+      ];
+    }),
   };
 }
 
@@ -61,8 +79,9 @@ function fromTunnel(): NftChain {
 }
 
 /** A relay sends packets back out of the user-space device they came from; ICMP redirects about that would only mislead. */
-function output(): NftChain {
-  return { name: 'output', type: 'filter', hook: 'output', priority: MANGLE, rules: [`${TO_TUNNEL} icmp type redirect drop`] };
+function output(families: readonly Family[]): NftChain {
+  const rules = families.map((family) => `${TO_TUNNEL} ${WORDS[family].redirect} drop`);
+  return { name: 'output', type: 'filter', hook: 'output', priority: MANGLE, rules };
 }
 
 /** Each SYN is clamped on its way out, so both directions are (RFC 9293 §3.7.1); `rt mtu` is the smaller of both routes. */
@@ -80,16 +99,26 @@ function forward(): NftChain {
  * Binds cross-region flows to their own source, both where they leave and where they arrive, so that no later masquerade applies.
  * Flows whose answers must come back to this host (its own, and those that kube-proxy sent on from elsewhere) get an address that remote regions route here.
  */
-function postrouting(hostSource: Ip | undefined): NftChain {
-  const hosts =
-    hostSource === undefined
-      ? []
-      : [`ip daddr @remote4 ct status dnat snat ip to ${hostSource}`, `ip daddr @remote4 fib saddr type local snat ip to ${hostSource}`];
+function postrouting({ families, hostSources }: NftView): NftChain {
   return {
     name: 'postrouting',
     type: 'nat',
     hook: 'postrouting',
     priority: BEFORE_SRCNAT,
-    rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr', 'ip saddr @remote4 ip daddr @own4 snat ip to ip saddr', ...hosts],
+    rules: families.flatMap((family) => {
+      const { ip } = WORDS[family];
+      const [own, remote] = [`@own${family}`, `@remote${family}`];
+      const source = hostSources[family];
+      const bind = [
+        `${ip} saddr ${own} ${ip} daddr ${remote} snat ${ip} to ${ip} saddr`,
+        `${ip} saddr ${remote} ${ip} daddr ${own} snat ${ip} to ${ip} saddr`,
+      ];
+      if (source === undefined) return bind;
+      return [
+        ...bind,
+        `${ip} daddr ${remote} ct status dnat snat ${ip} to ${source}`,
+        `${ip} daddr ${remote} fib saddr type local snat ${ip} to ${source}`,
+      ];
+    }),
   };
 }

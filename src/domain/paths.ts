@@ -1,4 +1,4 @@
-import type { Ip } from '../net/ip.ts';
+import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { compareText } from '../lib/compare.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
@@ -17,6 +17,8 @@ export interface Association {
   /** Undefined: wait to be called. */
   readonly remote: { readonly ip: Ip; readonly port: number } | undefined;
   readonly initiate: boolean;
+  /** Of the outer packets; IPv6, the larger one, where it may be either. */
+  readonly underlay: Family;
 }
 
 /** What is known of a tunnel at this moment. */
@@ -54,7 +56,7 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
     const association = associate(self, peer, health);
     if (association !== undefined) associations.push(association);
     const direct = association !== undefined && (isCallable(self, peer) || health.get(peer.name)?.up === true);
-    const via = direct ? undefined : relayBetween(own, region, regions);
+    const via = direct ? undefined : relayBetween(own, region, regions)?.active[0];
     if (direct || via !== undefined) paths.push({ region, peer, via });
     else unreachable.push(region);
   }
@@ -67,14 +69,34 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
  */
 export function relayOf(region: Region, regions: readonly Region[]): Region | undefined {
   if (isPublic(region)) return undefined;
-  return regions
-    .filter((each) => each.name !== region.name && isPublic(each))
-    .toSorted((a, b) => compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name))[0];
+  return byAge(regions.filter((each) => each.name !== region.name && isPublic(each) && reaches(region, each)))[0];
 }
 
-function relayBetween(own: Region, other: Region, regions: readonly Region[]): GatewayNode | undefined {
-  const relay = relayOf(own, regions);
-  return relay === undefined || relay.name === other.name ? undefined : relay.active[0];
+/** Whether `relay` passes on what `region` and some other one have for each other. */
+export function isRelayOf(relay: Region, region: Region, regions: readonly Region[]): boolean {
+  if (relayOf(region, regions)?.name === relay.name) return true;
+  return regions.some(
+    (other) => other.name !== region.name && !meet(region, other) && relayBetween(region, other, regions)?.name === relay.name,
+  );
+}
+
+/** The oldest public region that both can call: the same one seen from either side, also where they are public and have no family in common. */
+function relayBetween(a: Region, b: Region, regions: readonly Region[]): Region | undefined {
+  return byAge(regions.filter((each) => each.name !== a.name && each.name !== b.name && isPublic(each)))
+    .filter((each) => reaches(a, each) && reaches(b, each))
+    .at(0);
+}
+
+function byAge(regions: readonly Region[]): Region[] {
+  return regions.toSorted((a, b) => compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name));
+}
+
+function meet({ active: [a] }: Region, { active: [b] }: Region): boolean {
+  return a !== undefined && b !== undefined && isCallable(a, b);
+}
+
+function reaches({ active: [from] }: Region, { active: [to] }: Region): boolean {
+  return from === undefined || (to !== undefined && addressFor(to, from) !== undefined);
 }
 
 function isPublic({ active }: Region): boolean {
@@ -82,18 +104,25 @@ function isPublic({ active }: Region): boolean {
 }
 
 function isCallable(a: GatewayNode, b: GatewayNode): boolean {
-  return a.publicAddress !== undefined || b.publicAddress !== undefined;
+  return addressFor(a, b) !== undefined || addressFor(b, a) !== undefined;
+}
+
+/** Where `caller` can call `node`: IPv4 when both have it. */
+function addressFor(node: GatewayNode, caller: GatewayNode): GatewayNode['publicAddresses'][number] | undefined {
+  return node.publicAddresses.find(({ ip }) => caller.underlayFamilies.includes(familyOf(ip)));
 }
 
 function associate(self: GatewayNode, peer: GatewayNode, health: ReadonlyMap<string, LinkHealth>): Association | undefined {
   if (isCallable(self, peer)) {
-    const remote = peer.publicAddress;
+    const remote = addressFor(peer, self);
+    const back = addressFor(self, peer);
     // One caller per pair, or two SAs come up at once. When it gets no answer, its view of our address may be wrong: then we call too.
-    const ours = self.publicAddress === undefined || self.name < peer.name || health.get(peer.name)?.stuck === true;
-    return { peer, remote, initiate: remote !== undefined && ours };
+    const ours = back === undefined || self.name < peer.name || health.get(peer.name)?.stuck === true;
+    const underlay = [remote, back].some((each) => each !== undefined && familyOf(each.ip) === 6) ? 6 : 4;
+    return { peer, remote, initiate: remote !== undefined && ours, underlay };
   }
   if (!sameSite(self, peer) || peer.privateIp === undefined) return undefined;
-  return { peer, remote: { ip: peer.privateIp, port: peer.port }, initiate: self.name < peer.name };
+  return { peer, remote: { ip: peer.privateIp, port: peer.port }, initiate: self.name < peer.name, underlay: familyOf(peer.privateIp) };
 }
 
 /** Behind one public address there is most likely one network; the tunnel proves it, or the relay stays. */

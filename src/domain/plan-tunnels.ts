@@ -1,10 +1,11 @@
 import { TUNNEL_GROUP, USER_TUNNEL_DEVICE } from '../api/names.ts';
 import { type Cidr, mergeCidrs } from '../net/cidr.ts';
+import type { Family } from '../net/ip.ts';
 import { espMtu } from '../net/mtu.ts';
 import { assignIds, peerDevice } from './device.ts';
 import type { DataPath, LinkPlan, Tunnel, TunnelPlan } from './node-plan.ts';
 import type { Underlay } from './facts.ts';
-import { type Association, type Paths, relayOf } from './paths.ts';
+import { type Association, isRelayOf, type Paths } from './paths.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
 const ANY = ['0.0.0.0/0', '::/0'] as readonly string[] as readonly Cidr[];
@@ -48,12 +49,12 @@ function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
     const ifId = ifIds.get(association.peer.name) ?? IF_ID_FIRST;
     return { ...toTunnel(association), ifId, localTs: ANY, remoteTs: ANY };
   });
-  const links = paths.associations.map(({ peer }): LinkPlan => ({
+  const links = paths.associations.map(({ peer, underlay: outer }): LinkPlan => ({
     type: 'xfrm',
     name: peerDevice(peer.name),
     ifId: ifIds.get(peer.name) ?? IF_ID_FIRST,
     dev: underlay.dev,
-    mtuBytes: tunnelMtu(underlay.mtuBytes, peer),
+    mtuBytes: tunnelMtu(underlay.mtuBytes, peer, outer),
     group: TUNNEL_GROUP,
   }));
   const ways = new Map(paths.paths.map(({ region, peer, via }) => [region.name, { dev: peerDevice((via ?? peer).name) }]));
@@ -64,15 +65,17 @@ function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
 function userTunnels({ region, self, snapshot, paths, underlay }: TunnelView): TunnelRoutes {
   const tunnels = paths.associations.map((association): Tunnel => {
     const peerRegion = snapshot.regions.find(({ name }) => name === association.peer.region);
-    const weRelay = peerRegion !== undefined && relayOf(peerRegion, snapshot.regions)?.name === region.name;
-    const theyRelay = paths.relay?.name === association.peer.region;
+    const weRelay = peerRegion !== undefined && isRelayOf(region, peerRegion, snapshot.regions);
+    const theyRelay = peerRegion !== undefined && isRelayOf(peerRegion, region, snapshot.regions);
     return {
       ...toTunnel(association),
       localTs: weRelay ? ANY : mergeCidrs(region.cidrs),
       remoteTs: theyRelay ? ANY : mergeCidrs(peerRegion?.cidrs ?? []),
     };
   });
-  const mtu = (peer: GatewayNode): number => Math.min(USER_TUNNEL_MTU_MAX_BYTES, tunnelMtu(underlay.mtuBytes, peer));
+  const outer = (peer: GatewayNode): Family =>
+    paths.associations.find((each) => each.peer.name === peer.name)?.underlay ?? (peer.underlayFamilies.includes(4) ? 4 : 6);
+  const mtu = (peer: GatewayNode): number => Math.min(USER_TUNNEL_MTU_MAX_BYTES, tunnelMtu(underlay.mtuBytes, peer, outer(peer)));
   const link: LinkPlan = { type: 'tun', name: USER_TUNNEL_DEVICE, mtuBytes: USER_TUNNEL_MTU_MAX_BYTES, group: TUNNEL_GROUP };
   const ways = new Map(
     paths.paths.map(({ region: { name }, peer, via }) => [
@@ -100,6 +103,6 @@ function tunnelPlan(dataPath: DataPath, self: GatewayNode, tunnels: readonly Tun
 }
 
 /** The smaller of both ends' underlays counts; a peer that has not reported yet is taken to be like us. */
-function tunnelMtu(ownUnderlayMtuBytes: number, { underlayMtuBytes }: GatewayNode): number {
-  return espMtu(Math.min(ownUnderlayMtuBytes, underlayMtuBytes ?? ownUnderlayMtuBytes));
+function tunnelMtu(ownUnderlayMtuBytes: number, { underlayMtuBytes }: GatewayNode, outer: Family): number {
+  return espMtu(Math.min(ownUnderlayMtuBytes, underlayMtuBytes ?? ownUnderlayMtuBytes), outer);
 }

@@ -54,7 +54,8 @@ const C = gateway({ name: 'c', underNAT: true, nodes: { c1: { ip: '192.168.1.10'
 
 const facts = (dataPath: LocalFacts['dataPath'], hostSource = '10.244.3.1'): LocalFacts => ({
   underlay: { dev: 'eth0', mtuBytes: 1500, prefixes: [parseCidr('192.168.1.0/24')!] },
-  hostSource: parseIp(hostSource),
+  hostSources: { 4: parseIp(hostSource)! },
+  ipv6Forwarding: undefined,
   dataPath,
 });
 

@@ -6,19 +6,20 @@ import {
   TABLE_FROM_REGIONS,
   TABLE_TO_REGIONS,
   VXLAN_DEVICE,
-  VXLAN_ID,
-  VXLAN_PORT,
 } from '../api/names.ts';
 import { compareText } from '../lib/compare.ts';
 import { type Cidr, cidrsOverlap, compareCidrs, hostCidr, subtractCidrs } from '../net/cidr.ts';
-import { familyOf, type Ip } from '../net/ip.ts';
-import { nodeMac } from '../net/mac.ts';
-import { vxlanMtu } from '../net/mtu.ts';
+import { type Family, familyOf, type Ip } from '../net/ip.ts';
+import { IPV6_MIN_MTU_BYTES, vxlanMtu } from '../net/mtu.ts';
 import { assignIds } from './device.ts';
-import { planNft } from './nft-rules.ts';
 import type { LocalFacts, Underlay } from './facts.ts';
-import type { FdbEntry, Finding, LinkPlan, Neighbour, Nexthop, NodePlan, PathPlan, Route, Rule, Sysctl } from './node-plan.ts';
+import { carriableFamilies, familiesBetween, familyFindings } from './families.ts';
+import { nextHopAddresses, type NextHopAddresses } from './next-hop-address.ts';
+import { planNft } from './nft-rules.ts';
+import type { Finding, Nexthop, NodePlan, PathPlan, Route, Rule } from './node-plan.ts';
+import { linkSysctls } from './link-sysctls.ts';
 import { choosePaths, type LinkHealth, type Path, type Paths } from './paths.ts';
+import { planOverlay } from './plan-overlay.ts';
 import { type Region, type RegionNode, regionOfNode, type Snapshot } from './snapshot.ts';
 import { planTunnels, type TunnelRoutes } from './plan-tunnels.ts';
 
@@ -63,14 +64,28 @@ export function plan({ node, snapshot, facts, health }: PlanInput): NodePlan {
   if (self.privateIp === undefined || underlay === undefined) {
     return nothing('NodeAddressMissing', `no network device has the node's address ${self.privateIp ?? '(none in Gateway.status)'}`);
   }
-  const local: Local = { region, self, address: self.privateIp, underlay };
   const gateway = region.active.find(({ name }) => name === node);
+  const { families, findings: unable } = carriableFamilies(
+    familiesBetween(snapshot, region, gateway?.publicAddress !== undefined),
+    facts,
+    vxlanMtu(underlay.mtuBytes, familyOf(self.privateIp)),
+  );
+  const local: Local = {
+    region,
+    self,
+    address: self.privateIp,
+    underlay,
+    families,
+    nextHops: nextHopAddresses(region.nodes, self.privateIp),
+  };
   const paths = gateway === undefined ? undefined : choosePaths(region, gateway, snapshot, health);
   const remote = remoteCidrs(local, snapshot);
-  const base = { ...planOverlay(local), ...planRules(), findings: [...remote.findings, ...regionFindings(local, snapshot, facts, paths)] };
-  const view = { own: self.subnets.filter(isV4), remote: remote.regions.flatMap(({ cidrs }) => cidrs), hostSource: facts.hostSource };
+  const overlay = planOverlay(local);
+  const findings = [...remote.findings, ...unable, ...overlay.findings, ...regionFindings(local, snapshot, facts, paths)];
+  const base = { ...overlay, ...planRules(families), findings };
+  const view = { families, own: self.subnets, remote: remote.regions.flatMap(({ cidrs }) => cidrs), hostSources: facts.hostSources };
   if (gateway === undefined || paths === undefined) {
-    return finish({
+    return finish(families, {
       ...base,
       role: 'ordinary',
       ...ordinaryRoutes(local, remote.regions, facts),
@@ -80,11 +95,13 @@ export function plan({ node, snapshot, facts, health }: PlanInput): NodePlan {
     });
   }
   const tunnels = planTunnels({ region, self: gateway, snapshot, paths, underlay, dataPath: facts.dataPath });
-  return finish({
+  const routes = gatewayRoutes(local, { remote: remote.regions, paths, tunnels, hostSources: facts.hostSources });
+  return finish(families, {
     ...base,
     role: 'gateway',
     links: [...base.links, ...tunnels.links],
-    ...gatewayRoutes(local, { remote: remote.regions, paths, tunnels, hostSource: facts.hostSource }),
+    ...routes,
+    findings: [...findings, ...routes.findings],
     nft: planNft({ role: 'gateway', ...view }),
     tunnels: tunnels.plan,
     paths: paths.paths.map(toPathPlan),
@@ -100,40 +117,18 @@ interface Local {
   readonly self: RegionNode;
   readonly address: Ip;
   readonly underlay: Underlay;
+  /** Carried between regions by this node. */
+  readonly families: readonly Family[];
+  readonly nextHops: NextHopAddresses;
 }
 
-/** `raven0` and where it finds the others: an endpoint knows every node of its region, the others know its endpoints. */
-function planOverlay({ region, self, address, underlay }: Local): { links: LinkPlan[]; fdb: FdbEntry[]; neighbours: Neighbour[] } {
-  const isEndpoint = region.endpointNames.has(self.name);
-  const peers = region.nodes.flatMap(({ name, privateIp }) =>
-    name !== self.name && privateIp !== undefined && (isEndpoint || region.endpointNames.has(name))
-      ? [{ mac: nodeMac(name), ip: privateIp }]
-      : [],
-  );
-  const raven0: LinkPlan = {
-    type: 'vxlan',
-    name: VXLAN_DEVICE,
-    vni: VXLAN_ID,
-    port: VXLAN_PORT,
-    local: address,
-    dev: underlay.dev,
-    mac: nodeMac(self.name),
-    mtuBytes: vxlanMtu(underlay.mtuBytes),
-  };
-  return {
-    links: [raven0],
-    fdb: peers.map(({ mac, ip }) => ({ dev: VXLAN_DEVICE, mac, dst: ip })),
-    neighbours: peers.map(({ mac, ip }) => ({ dev: VXLAN_DEVICE, mac, ip })),
-  };
-}
-
-function planRules(): { rules: Rule[] } {
+function planRules(families: readonly Family[]): { rules: Rule[] } {
   const mark = { value: FROM_TUNNEL_MARK, mask: FROM_TUNNEL_MARK };
   return {
-    rules: [
-      { pref: RULE_PREF_TO_REGIONS, family: 4, table: TABLE_TO_REGIONS },
-      { pref: RULE_PREF_FROM_REGIONS, family: 4, table: TABLE_FROM_REGIONS, mark },
-    ],
+    rules: families.flatMap((family) => [
+      { pref: RULE_PREF_TO_REGIONS, family, table: TABLE_TO_REGIONS },
+      { pref: RULE_PREF_FROM_REGIONS, family, table: TABLE_FROM_REGIONS, mark },
+    ]),
   };
 }
 
@@ -143,98 +138,123 @@ interface RemoteRegion {
 }
 
 /** What other regions hold, without what is on-link here: a pod CIDR over the own LAN or over a tunnel's outer address would cut it off. */
-function remoteCidrs({ region, underlay }: Local, { regions }: Snapshot): { regions: RemoteRegion[]; findings: Finding[] } {
-  const outer = regions.flatMap(({ active }) =>
-    active.flatMap(({ publicAddress }) => (publicAddress === undefined ? [] : [hostCidr(publicAddress.ip)])),
-  );
+function remoteCidrs({ region, underlay, families }: Local, { regions }: Snapshot): { regions: RemoteRegion[]; findings: Finding[] } {
+  const outer = regions.flatMap(({ active }) => active.flatMap(({ publicAddresses }) => publicAddresses.map(({ ip }) => hostCidr(ip))));
   const reserved = [...underlay.prefixes, ...outer];
   const findings: Finding[] = [];
   const others = regions
     .filter(({ name }) => name !== region.name)
-    .map(({ name, cidrs }) => {
-      const v4 = cidrs.filter(isV4);
-      if (v4.length < cidrs.length)
-        findings.push({ reason: 'FamilyNotCarried', gateway: name, message: `IPv6 pod CIDRs of region ${name} are not carried yet` });
-      const clash = reserved.filter((prefix) => v4.some((cidr) => cidrsOverlap(cidr, prefix)));
-      if (clash.length === 0) return { name, cidrs: v4 };
+    .map(({ name, cidrs: all }) => {
+      const cidrs = all.filter((cidr) => families.includes(familyOf(cidr)));
+      const clash = reserved.filter((prefix) => cidrs.some((cidr) => cidrsOverlap(cidr, prefix)));
+      if (clash.length === 0) return { name, cidrs };
       findings.push({
         reason: 'SubnetCoversUnderlay',
         gateway: name,
         message: `pod CIDRs of region ${name} cover ${clash.join(', ')}, which carries the tunnels or is this node's own network: that part is not routed`,
       });
-      return { name, cidrs: v4.flatMap((cidr) => subtractCidrs(cidr, clash)) };
+      return { name, cidrs: cidrs.flatMap((cidr) => subtractCidrs(cidr, clash)) };
     });
   return { regions: others, findings };
-}
-
-function isV4(cidr: Cidr): boolean {
-  return familyOf(cidr) === 4;
 }
 
 type RoutePart = Pick<NodePlan, 'nexthops' | 'routes'>;
 
 /** Everything for other regions goes to the region's gateway. */
-function ordinaryRoutes({ region }: Local, remote: readonly RemoteRegion[], facts: LocalFacts): RoutePart {
-  const gatewayIp = region.nodes.find(({ name }) => name === region.active[0]?.name)?.privateIp;
-  if (gatewayIp === undefined) return { nexthops: [], routes: [] };
-  const id = assignIds([GATEWAY_KEY], NEXTHOP_ID_FIRST, NEXTHOP_IDS).get(GATEWAY_KEY) ?? NEXTHOP_ID_FIRST;
+function ordinaryRoutes({ region, families, nextHops }: Local, remote: readonly RemoteRegion[], facts: LocalFacts): RoutePart {
+  const gateway = region.nodes.find(({ name }) => name === region.active[0]?.name);
+  const via = nextHops.get(gateway?.name ?? '');
+  if (gateway?.privateIp === undefined || via === undefined) return { nexthops: [], routes: [] };
+  const ids = nexthopIds([GATEWAY_KEY], families);
   return {
-    nexthops: [{ id, via: gatewayIp, dev: VXLAN_DEVICE, family: 4 }],
-    routes: remote.flatMap(({ cidrs }) => cidrs.map((dst) => toRegion(dst, id, facts.hostSource))),
+    nexthops: families.map((family) => ({ id: ids(GATEWAY_KEY, family), via: via[family], dev: VXLAN_DEVICE, family })),
+    routes: remote.flatMap(({ cidrs }) => cidrs.map((dst) => toRegion(dst, ids(GATEWAY_KEY, familyOf(dst)), facts.hostSources))),
   };
+}
+
+/** One next hop per key and family. */
+function nexthopIds(keys: readonly string[], families: readonly Family[]): (key: string, family: Family) => number {
+  // IPv4 keeps the plain keys, and so the ids that it has in a cluster without IPv6.
+  const nameOf = (key: string, family: Family): string => (family === 4 ? key : `${key}/6`);
+  const ids = assignIds(
+    keys.flatMap((key) => families.map((family) => nameOf(key, family))),
+    NEXTHOP_ID_FIRST,
+    NEXTHOP_IDS,
+  );
+  return (key, family) => ids.get(nameOf(key, family)) ?? NEXTHOP_ID_FIRST;
 }
 
 interface GatewayView {
   readonly remote: readonly RemoteRegion[];
   readonly paths: Paths;
   readonly tunnels: TunnelRoutes;
-  readonly hostSource: Ip | undefined;
+  readonly hostSources: LocalFacts['hostSources'];
 }
 
 /** One next hop per region, so that changing its way is one write; and the region's own nodes through `raven0` for what comes out of tunnels. */
-function gatewayRoutes({ region, self }: Local, { remote, paths, tunnels, hostSource }: GatewayView): RoutePart {
-  const ids = assignIds(
+function gatewayRoutes(
+  { region, self, families, nextHops }: Local,
+  { remote, paths, tunnels, hostSources }: GatewayView,
+): RoutePart & Pick<NodePlan, 'findings'> {
+  const ids = nexthopIds(
     remote.map(({ name }) => name),
-    NEXTHOP_ID_FIRST,
-    NEXTHOP_IDS,
+    families,
   );
   const nexthops: Nexthop[] = [];
   const routes: Route[] = [];
-  for (const {
-    region: { name },
-  } of paths.paths) {
-    const id = ids.get(name);
-    const way = tunnels.ways.get(name);
-    if (id === undefined || way === undefined) continue;
-    nexthops.push({ id, dev: way.dev, family: 4 });
-    const cidrs = remote.find((each) => each.name === name)?.cidrs ?? [];
+  const findings: Finding[] = [];
+  for (const { region: to } of paths.paths) {
+    const way = tunnels.ways.get(to.name);
+    const cidrs = remote.find(({ name }) => name === to.name)?.cidrs;
+    if (cidrs === undefined || way === undefined) continue;
+    const mtuBytes = way.mtuBytes ?? tunnels.links.find(({ name }) => name === way.dev)?.mtuBytes ?? IPV6_MIN_MTU_BYTES;
+    const carried = families.filter((family) => family === 4 || mtuBytes >= IPV6_MIN_MTU_BYTES);
+    if (carried.length < families.length && cidrs.some((cidr) => familyOf(cidr) === 6)) findings.push(tooNarrow(to.name, mtuBytes));
+    const used = carried.filter((family) => family === 4 || cidrs.some((cidr) => familyOf(cidr) === family));
+    nexthops.push(...used.map((family) => ({ id: ids(to.name, family), dev: way.dev, family })));
     routes.push(
-      ...cidrs.map((dst) => ({ ...toRegion(dst, id, hostSource), ...(way.mtuBytes !== undefined && { mtuBytes: way.mtuBytes }) })),
+      ...cidrs
+        .filter((dst) => carried.includes(familyOf(dst)))
+        .map((dst) => ({
+          ...toRegion(dst, ids(to.name, familyOf(dst)), hostSources),
+          ...(way.mtuBytes !== undefined && { mtuBytes: way.mtuBytes }),
+        })),
     );
   }
   for (const { name, privateIp, subnets } of region.nodes) {
-    if (name === self.name || privateIp === undefined) continue;
-    routes.push(...subnets.filter(isV4).map((dst) => ({ table: TABLE_FROM_REGIONS, dst, via: privateIp, dev: VXLAN_DEVICE })));
+    const via = nextHops.get(name);
+    if (name === self.name || privateIp === undefined || via === undefined) continue;
+    const carried = subnets.filter((dst) => families.includes(familyOf(dst)));
+    routes.push(...carried.map((dst) => ({ table: TABLE_FROM_REGIONS, dst, via: via[familyOf(dst)], dev: VXLAN_DEVICE })));
   }
-  return { nexthops, routes };
+  return { nexthops, routes, findings };
 }
 
-function toRegion(dst: Cidr, nexthopId: number, hostSource: Ip | undefined): Route {
-  return { table: TABLE_TO_REGIONS, dst, nexthopId, ...(hostSource !== undefined && { src: hostSource }) };
+function tooNarrow(gateway: string, mtuBytes: number): Finding {
+  const message = `IPv6 is not carried to region ${gateway}: the tunnel takes packets of ${mtuBytes} bytes, and IPv6 needs ${IPV6_MIN_MTU_BYTES}; give the underlay a larger MTU`;
+  return { reason: 'FamilyNotCarried', gateway, message };
+}
+
+function toRegion(dst: Cidr, nexthopId: number, hostSources: LocalFacts['hostSources']): Route {
+  const src = hostSources[familyOf(dst)];
+  return { table: TABLE_TO_REGIONS, dst, nexthopId, ...(src !== undefined && { src }) };
 }
 
 function toPathPlan({ region, peer, via }: Path): PathPlan {
   return { gateway: region.name, peer: peer.name, ...(via && { via: via.name }), ...(peer.overlayIp && { overlayIp: peer.overlayIp }) };
 }
 
-function regionFindings({ region, self }: Local, { regions }: Snapshot, facts: LocalFacts, paths: Paths | undefined): Finding[] {
-  const findings: Finding[] = [];
+function regionFindings({ region, self, families }: Local, snapshot: Snapshot, facts: LocalFacts, paths: Paths | undefined): Finding[] {
+  const findings: Finding[] = familyFindings(region, snapshot);
   if (region.active.length === 0)
     findings.push({ reason: 'NoActiveEndpoint', gateway: region.name, message: `region ${region.name} has no active gateway node` });
-  if (facts.hostSource === undefined) {
+  for (const family of families.filter((each) => facts.hostSources[each] === undefined)) {
+    const own = self.subnets.filter((cidr) => familyOf(cidr) === family);
+    // A gateway may carry what its own region lacks.
+    if (own.length === 0 && self.subnets.length > 0) continue;
     findings.push({
       reason: 'NoHostAddress',
-      message: `this node has no address inside its pod CIDRs (${self.subnets.join(', ') || 'none'}): processes of the host itself cannot reach other regions`,
+      message: `this node has no address inside its pod CIDRs (${own.join(', ') || 'none'}): processes of the host itself cannot reach other regions${families.length > 1 ? ` by IPv${family}` : ''}`,
     });
   }
   for (const { cidr, with: other } of region.overlaps) {
@@ -245,7 +265,7 @@ function regionFindings({ region, self }: Local, { regions }: Snapshot, facts: L
     });
   }
   for (const { name } of paths?.unreachable ?? []) {
-    findings.push({ reason: 'RegionUnreachable', gateway: name, message: unreachableMessage(region, name, regions) });
+    findings.push({ reason: 'RegionUnreachable', gateway: name, message: unreachableMessage(region, name, snapshot.regions) });
   }
   return findings;
 }
@@ -259,20 +279,14 @@ function unreachableMessage(own: Region, other: string, regions: readonly Region
 }
 
 /** Orders every list and adds the sysctls of all links. */
-function finish(parts: Omit<NodePlan, 'sysctls'>): NodePlan {
+function finish(families: readonly Family[], parts: Omit<NodePlan, 'sysctls'>): NodePlan {
   return {
     ...parts,
     links: parts.links.toSorted((a, b) => compareText(a.name, b.name)),
     nexthops: parts.nexthops.toSorted((a, b) => a.id - b.id),
     routes: parts.routes.toSorted((a, b) => a.table - b.table || compareCidrs(a.dst, b.dst)),
-    sysctls: parts.links.flatMap(linkSysctls).toSorted((a, b) => compareText(a.key, b.key)),
+    sysctls: parts.links
+      .flatMap((link) => families.flatMap((family) => linkSysctls(link, family)))
+      .toSorted((a, b) => compareText(a.key, b.key)),
   };
-}
-
-/** Loose reverse-path check on our own links, whatever the host's default: the kernel takes the larger of `all` and the device's (ip-sysctl.rst). */
-function linkSysctls({ name }: LinkPlan): Sysctl[] {
-  return [
-    { key: `net/ipv4/conf/${name}/forwarding`, value: '1' },
-    { key: `net/ipv4/conf/${name}/rp_filter`, value: '2' },
-  ];
 }

@@ -2,7 +2,7 @@ import type { Condition } from '../api/meta.ts';
 import { API_GROUP } from '../api/names.ts';
 import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatTime } from '../lib/clock.ts';
-import { familyOf, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
+import { familyOf, formatIpPort, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
 import type { NodePlan, PathPlan } from './node-plan.ts';
 import { type GatewayNode, regionOfNode, type Snapshot } from './snapshot.ts';
@@ -39,6 +39,8 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
   const self = region?.active.find(({ name }) => name === node);
   if (region === undefined || self === undefined || plan.tunnels === undefined || facts.underlay === undefined) return undefined;
   const links = plan.paths.map((path) => describeLink(path, input));
+  const overlayIp = facts.hostSources[4] ?? facts.hostSources[6];
+  const port = plan.tunnels.localPort;
   return {
     apiVersion: `${API_GROUP}/v1beta1`,
     kind: 'TunnelEndpoint',
@@ -48,10 +50,10 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
       nodeName: node,
       driver: 'ipsec',
       dataPath: plan.tunnels.dataPath,
-      port: plan.tunnels.localPort,
+      port,
       underlayMtu: facts.underlay.mtuBytes,
-      ...(facts.hostSource !== undefined && { overlayIP: facts.hostSource }),
-      addresses: [...exposedAddress(self, input), ...addressesOf(self.privateIp, plan.tunnels.localPort)],
+      ...(overlayIp !== undefined && { overlayIP: overlayIp }),
+      addresses: [...exposedAddress(self, input), ...[self.privateIp, facts.underlay.secondIp].flatMap((ip) => addressesOf(ip, port))],
     },
     status: { links, peers: upOfTotal(links), conditions: describeConditions(links, input) },
   };
@@ -95,7 +97,7 @@ function describeLink({ gateway, peer, via }: PathPlan, { tunnels, rtts, previou
     state,
     path,
     ...(via !== undefined && { via }),
-    ...(own?.remote !== undefined && { observed: `${own.remote.ip}:${own.remote.port}` }),
+    ...(own?.remote !== undefined && { observed: formatIpPort(own.remote.ip, own.remote.port) }),
     ...(rttMs !== undefined && { rttMs }),
     since:
       unchanged && before.since !== undefined

@@ -1,9 +1,9 @@
 import type { Endpoint, Gateway } from '../api/gateway.ts';
 import { DEFAULT_TUNNEL_PORT } from '../api/names.ts';
-import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
+import type { TunnelAddress, TunnelEndpoint } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
-import { isGlobalIp, type Ip, parseIp } from '../net/ip.ts';
+import { type Family, familiesOf, familyOf, isGlobalIp, type Ip, parseIp } from '../net/ip.ts';
 import { usableSubnets } from './overlap.ts';
 import { isCarriable } from './subnets.ts';
 
@@ -41,6 +41,10 @@ export interface GatewayNode {
   readonly port: number;
   /** Where anybody can reach it; undefined when it can only dial out. */
   readonly publicAddress: { readonly ip: Ip; readonly port: number } | undefined;
+  /** The same, and where else: at most one of each family, IPv4 first. */
+  readonly publicAddresses: readonly { readonly ip: Ip; readonly port: number }[];
+  /** Families by which it can reach others; both when nothing is known of it. */
+  readonly underlayFamilies: readonly Family[];
   readonly privateIp: Ip | undefined;
   /** IP addresses and host names of the load balancer in front of it; undefined when there is none (yet). */
   readonly exposed: { readonly hosts: readonly string[]; readonly port: number } | undefined;
@@ -123,12 +127,18 @@ function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes,
   const report = reports.get(name)?.spec;
   const exposed = status?.exposed?.find(({ nodeName, type }) => nodeName === name && type === 'tunnel');
   const port = endpoint.port || DEFAULT_TUNNEL_PORT;
+  const privateIp = nodes.find((node) => node.name === name)?.privateIp;
+  const main = publicAddress(endpoint, port, { report: reports.get(name), privateIp });
+  const addresses = report?.addresses ?? [];
+  const known = [privateIp, main?.ip, ...addresses.map(({ ip }) => parseIp(ip))].filter((ip) => ip !== undefined);
   return {
     name,
     region: metadata.name,
     port,
-    publicAddress: publicAddress(endpoint, port, reports.get(name)),
-    privateIp: nodes.find((node) => node.name === name)?.privateIp,
+    publicAddress: main,
+    publicAddresses: main === undefined ? [] : withSecond(main, addresses),
+    underlayFamilies: known.length === 0 ? [4, 6] : familiesOf(known),
+    privateIp,
     exposed: exposed && { hosts: exposed.addresses, port: exposed.port },
     observedIp: observed.get(name),
     underlayMtuBytes: report?.underlayMtu,
@@ -136,15 +146,33 @@ function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes,
   };
 }
 
-/** `underNAT` says that nobody can call it. Otherwise: what the operator wrote, else what the agent found on the node itself. */
-function publicAddress(endpoint: Endpoint, port: number, report: TunnelEndpoint | undefined): GatewayNode['publicAddress'] {
+type PublicAddress = GatewayNode['publicAddresses'][number];
+
+/**
+ * `underNAT` says that nobody can call it. Otherwise: what the operator wrote, else what the agent found on the node itself, of the family of its
+ * node's address: a global IPv6 address beside a private IPv4 one is most often behind a firewall.
+ */
+function publicAddress(
+  endpoint: Endpoint,
+  port: number,
+  { report, privateIp }: { readonly report: TunnelEndpoint | undefined; readonly privateIp: Ip | undefined },
+): PublicAddress | undefined {
   if (endpoint.underNAT === true) return undefined;
   const written = parseIp(endpoint.publicIP ?? '');
   if (written !== undefined) return { ip: written, port: endpoint.publicPort || port };
   const found =
-    report?.spec.addresses.find(({ type }) => type === 'LoadBalancer') ?? report?.spec.addresses.find(({ type }) => type === 'Public');
+    report?.spec.addresses.find(({ type }) => type === 'LoadBalancer') ??
+    report?.spec.addresses.find(({ type, ip }) => type === 'Public' && (privateIp === undefined || familyOf(ip) === familyOf(privateIp)));
   const ip = parseIp(found?.ip ?? '');
   return ip === undefined ? undefined : { ip, port: found?.port ?? port };
+}
+
+/** Who can be called at one address can be called at a global one of the other family as well. */
+function withSecond(main: PublicAddress, addresses: readonly TunnelAddress[]): PublicAddress[] {
+  const second = addresses.find(({ type, ip }) => type === 'Public' && familyOf(ip) !== familyOf(main.ip));
+  const ip = parseIp(second?.ip ?? '');
+  const all = second === undefined || ip === undefined ? [main] : [main, { ip, port: second.port }];
+  return all.toSorted((a, b) => familyOf(a.ip) - familyOf(b.ip));
 }
 
 /** From which public address each gateway node comes, as the gateways with the first names see it. */
@@ -154,7 +182,7 @@ function observedAddresses(gateways: readonly Gateway[], tunnelEndpoints: readon
   for (const { spec, status } of tunnelEndpoints.toSorted((a, b) => compareText(a.metadata.name, b.metadata.name))) {
     if (!regionNames.has(spec.gateway)) continue;
     for (const { peer, observed: seen = '' } of status?.links ?? []) {
-      const ip = parseIp(seen.slice(0, seen.lastIndexOf(':')));
+      const ip = parseIp(seen.slice(0, seen.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1'));
       if (ip !== undefined && isGlobalIp(ip) && !observed.has(peer)) observed.set(peer, ip);
     }
   }

@@ -10,17 +10,18 @@ import {
   VXLAN_ID,
   VXLAN_PORT,
 } from '../api/names.ts';
-import { type KernelPlan, MANAGED_SYSCTLS } from '../domain/kernel-state.ts';
+import { type KernelPlan, managedSysctls } from '../domain/kernel-state.ts';
 import type { FdbEntry, LinkPlan, Neighbour, Nexthop, NftTable, Route, Rule, VxlanLink } from '../domain/node-plan.ts';
 import type { Cidr } from '../net/cidr.ts';
-import { familyOf, type Ip } from '../net/ip.ts';
+import { type Family, familyOf, type Ip } from '../net/ip.ts';
 
-/** The machine that these plans are for: device `u0` with both addresses, and the TUN device `rvn-ipsec`. */
+/** The machine that these plans are for: device `u0` with these addresses, and the TUN device `rvn-ipsec`. */
 export const TEST_DEVICE = 'u0';
 export const TEST_ADDRESSES = ['192.0.2.1', '192.0.2.9'] as const;
+export const TEST_ADDRESS_6 = '2001:db8:1::1' as Ip;
 
 const MACS = ['02:00:00:00:00:0a', '02:00:00:00:00:0b', '02:00:00:00:00:0c'];
-const ADDRESSES = ['198.51.100.2', '198.51.100.3', '2001:db8::2'] as Ip[];
+const ADDRESSES = ['198.51.100.2', '198.51.100.3', '2001:db8::2', 'fe80::2'] as Ip[];
 const PREFIXES = ['0.0.0.0/0', '10.2.0.0/16', '10.2.3.4/32', '10.3.0.0/24', 'fd00:2::/64', 'fd00:3::7/128', '::/0'] as Cidr[];
 /** Not overlapping; some stand next to each other. */
 const ELEMENTS = ['10.0.0.0/25', '10.0.0.128/25', '10.1.0.1/32', '10.4.0.0/16'] as Cidr[];
@@ -42,7 +43,7 @@ export const arbitraryPlan: fc.Arbitrary<KernelPlan> = fc
     const devices = [TEST_DEVICE, ...links.map(({ name }) => name)];
     return fc.record({
       links: fc.constant(links),
-      fdb: raven0 === undefined ? fc.constant([]) : arbitraryFdb(),
+      fdb: raven0 === undefined ? fc.constant([]) : arbitraryFdb(familyOf(raven0.local)),
       neighbours: raven0 === undefined ? fc.constant([]) : arbitraryNeighbours(),
       net: arbitraryNexthops(devices).chain((nexthops) => arbitraryRoutes(nexthops, devices).map((routes) => ({ nexthops, routes }))),
       rules: fc.subarray(RULES),
@@ -50,7 +51,7 @@ export const arbitraryPlan: fc.Arbitrary<KernelPlan> = fc
       sysctls: fc
         .constantFrom('0', '1')
         .map((value) =>
-          links.flatMap(({ name }) => MANAGED_SYSCTLS.map((setting) => ({ key: `net/ipv4/conf/${name}/${setting}`, value }))),
+          links.flatMap(({ name }) => managedSysctls(name).map((key) => ({ key, value: key.endsWith('/disable_ipv6') ? '0' : value }))),
         ),
     });
   })
@@ -61,6 +62,7 @@ const RULES: Rule[] = [
   { pref: 101, family: 4, table: TABLE_FROM_REGIONS, mark: { value: 0x40, mask: 0x40 } },
   { pref: 101, family: 4, table: TABLE_TO_REGIONS, mark: { value: 0x40, mask: 0xc0 } },
   { pref: 100, family: 6, table: TABLE_TO_REGIONS },
+  { pref: 101, family: 6, table: TABLE_FROM_REGIONS, mark: { value: 0x40, mask: 0x40 } },
 ];
 
 function arbitraryVxlan(): fc.Arbitrary<VxlanLink> {
@@ -69,15 +71,15 @@ function arbitraryVxlan(): fc.Arbitrary<VxlanLink> {
     name: fc.constant(VXLAN_DEVICE),
     vni: fc.constant(VXLAN_ID),
     port: fc.constantFrom(VXLAN_PORT, VXLAN_PORT + 1),
-    local: fc.constantFrom(...(TEST_ADDRESSES as readonly string[] as Ip[])),
+    local: fc.constantFrom(...(TEST_ADDRESSES as readonly string[] as Ip[]), TEST_ADDRESS_6),
     dev: fc.constant(TEST_DEVICE),
     mac: fc.constantFrom('02:00:00:00:00:01', '02:00:00:00:00:02'),
     mtuBytes: fc.constantFrom(1400, 1390),
   });
 }
 
-function arbitraryFdb(): fc.Arbitrary<FdbEntry[]> {
-  const dst = fc.constantFrom('192.0.2.2' as Ip, '192.0.2.3' as Ip);
+function arbitraryFdb(underlay: Family): fc.Arbitrary<FdbEntry[]> {
+  const dst = fc.constantFrom(...((underlay === 4 ? ['192.0.2.2', '192.0.2.3'] : ['2001:db8:1::2', '2001:db8:1::3']) as Ip[]));
   return fc.uniqueArray(fc.record({ dev: fc.constant(VXLAN_DEVICE), mac: fc.constantFrom(...MACS), dst }), { selector: ({ mac }) => mac });
 }
 
@@ -106,7 +108,7 @@ function arbitraryRoutes(nexthops: readonly Nexthop[], devices: readonly string[
       const ids = nexthops.filter((nexthop) => nexthop.family === family).map(({ id }) => id);
       const via = ADDRESSES.filter((address) => familyOf(address) === family);
       const unicast = fc.record({
-        src: family === 4 ? fc.constantFrom(undefined, TEST_ADDRESSES[0] as Ip) : fc.constant(undefined),
+        src: fc.constantFrom(undefined, family === 4 ? (TEST_ADDRESSES[0] as Ip) : TEST_ADDRESS_6),
         mtuBytes: fc.constantFrom(undefined, 1300),
       });
       const ways: fc.Arbitrary<Partial<Route>>[] = [
@@ -135,13 +137,15 @@ function arbitraryNft(): fc.Arbitrary<NftTable> {
     fc.constantFrom<Cidr[]>([], ['10.2.0.0/16' as Cidr], ['10.2.0.0/17' as Cidr], ['10.2.128.0/17' as Cidr]),
   );
   const set = elements.map(([fixed, varied]) => [...fixed, ...varied]);
+  const set6 = fc.option(fc.subarray(['fd00:2::/64', 'fd00:3::7/128', 'fd00:4::/48'] as Cidr[]), { nil: undefined });
   return fc
-    .record({ own4: set, remote4: set, rules: fc.subarray(NFT_RULES), priority: fc.constantFrom(-150, 90) })
-    .map(({ own4, remote4, rules, priority }) => ({
+    .record({ own4: set, remote4: set, remote6: set6, rules: fc.subarray(NFT_RULES), priority: fc.constantFrom(-150, 90) })
+    .map(({ own4, remote4, remote6, rules, priority }) => ({
       name: NFT_TABLE,
       sets: [
         { name: 'own4', type: 'ipv4_addr', elements: own4 },
         { name: 'remote4', type: 'ipv4_addr', elements: remote4 },
+        ...(remote6 === undefined ? [] : [{ name: 'remote6', type: 'ipv6_addr' as const, elements: remote6 }]),
       ],
       chains: [
         { name: 'forward', type: 'filter', hook: 'forward', priority, rules },
@@ -150,7 +154,10 @@ function arbitraryNft(): fc.Arbitrary<NftTable> {
           type: 'nat',
           hook: 'postrouting',
           priority: 90,
-          rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr'],
+          rules: [
+            'ip saddr @own4 ip daddr @remote4 snat ip to ip saddr',
+            ...(remote6 === undefined ? [] : ['ip6 daddr @remote6 snat ip6 to ip6 saddr']),
+          ],
         },
       ],
     }));

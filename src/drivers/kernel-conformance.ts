@@ -16,7 +16,7 @@ import { formatChange } from '../domain/kernel-diff.ts';
 import { EMPTY_KERNEL_PLAN, type KernelPlan, stateLines, stateOf } from '../domain/kernel-state.ts';
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
-import { arbitraryPlan, TEST_ADDRESSES, TEST_DEVICE } from './arbitrary-plan.ts';
+import { arbitraryPlan, TEST_ADDRESS_6, TEST_ADDRESSES, TEST_DEVICE } from './arbitrary-plan.ts';
 import type { Kernel } from './kernel.ts';
 
 /** A machine with an up device `u0` that has `TEST_ADDRESSES`, and a TUN device `rvn-ipsec`. */
@@ -41,26 +41,33 @@ export const samplePlan: KernelPlan = {
     { type: 'tun', name: USER_TUNNEL_DEVICE, mtuBytes: 1380, group: TUNNEL_GROUP },
   ],
   fdb: [{ dev: VXLAN_DEVICE, mac: '02:00:00:00:00:0a', dst: '192.0.2.2' as Ip }],
-  neighbours: [{ dev: VXLAN_DEVICE, ip: '192.0.2.2' as Ip, mac: '02:00:00:00:00:0a' }],
+  neighbours: ['192.0.2.2', 'fe80::ff:fe00:a'].map((ip) => ({ dev: VXLAN_DEVICE, ip: ip as Ip, mac: '02:00:00:00:00:0a' })),
   nexthops: [
     { id: NEXTHOP_ID_FIRST, via: '192.0.2.2' as Ip, dev: VXLAN_DEVICE, family: 4 },
     { id: NEXTHOP_ID_FIRST + 1, dev: USER_TUNNEL_DEVICE, family: 4 },
+    { id: NEXTHOP_ID_FIRST + 2, via: 'fe80::ff:fe00:a' as Ip, dev: VXLAN_DEVICE, family: 6 },
+    { id: NEXTHOP_ID_FIRST + 3, dev: USER_TUNNEL_DEVICE, family: 6 },
   ],
   routes: [
     { table: TABLE_TO_REGIONS, dst: '10.2.0.0/16' as Cidr, nexthopId: NEXTHOP_ID_FIRST, src: TEST_ADDRESSES[0] as Ip, mtuBytes: 1300 },
     { table: TABLE_TO_REGIONS, dst: '10.3.0.7/32' as Cidr, nexthopId: NEXTHOP_ID_FIRST + 1 },
     { table: TABLE_TO_REGIONS, dst: '10.4.0.0/16' as Cidr, type: 'throw' },
+    { table: TABLE_TO_REGIONS, dst: 'fd00:5::/64' as Cidr, nexthopId: NEXTHOP_ID_FIRST + 2, src: TEST_ADDRESS_6, mtuBytes: 1300 },
+    { table: TABLE_TO_REGIONS, dst: 'fd00:3::7/128' as Cidr, nexthopId: NEXTHOP_ID_FIRST + 3 },
     { table: TABLE_FROM_REGIONS, dst: '10.1.2.0/24' as Cidr, via: '192.0.2.2' as Ip, dev: VXLAN_DEVICE },
+    { table: TABLE_FROM_REGIONS, dst: 'fd00:1:2::/64' as Cidr, via: 'fe80::ff:fe00:a' as Ip, dev: VXLAN_DEVICE },
   ],
-  rules: [
-    { pref: 100, family: 4, table: TABLE_TO_REGIONS },
-    { pref: 101, family: 4, table: TABLE_FROM_REGIONS, mark: { value: 0x40, mask: 0x40 } },
-  ],
+  rules: ([4, 6] as const).flatMap((family) => [
+    { pref: 100, family, table: TABLE_TO_REGIONS },
+    { pref: 101, family, table: TABLE_FROM_REGIONS, mark: { value: 0x40, mask: 0x40 } },
+  ]),
   nft: {
     name: NFT_TABLE,
     sets: [
       { name: 'own4', type: 'ipv4_addr', elements: ['10.1.1.0/24' as Cidr] },
+      { name: 'own6', type: 'ipv6_addr', elements: ['fd00:1:1::/64' as Cidr] },
       { name: 'remote4', type: 'ipv4_addr', elements: ['10.2.0.0/16', '10.3.0.7/32'] as Cidr[] },
+      { name: 'remote6', type: 'ipv6_addr', elements: ['fd00:5::/64', 'fd00:3::7/128'] as Cidr[] },
     ],
     chains: [
       {
@@ -75,13 +82,16 @@ export const samplePlan: KernelPlan = {
         type: 'nat',
         hook: 'postrouting',
         priority: 90,
-        rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr'],
+        rules: ['ip saddr @own4 ip daddr @remote4 snat ip to ip saddr', 'ip6 saddr @own6 ip6 daddr @remote6 snat ip6 to ip6 saddr'],
       },
     ],
   },
   sysctls: [VXLAN_DEVICE, USER_TUNNEL_DEVICE].flatMap((name) => [
     { key: `net/ipv4/conf/${name}/forwarding`, value: '1' },
     { key: `net/ipv4/conf/${name}/rp_filter`, value: '2' },
+    { key: `net/ipv6/conf/${name}/accept_ra`, value: '0' },
+    { key: `net/ipv6/conf/${name}/disable_ipv6`, value: '0' },
+    { key: `net/ipv6/conf/${name}/forwarding`, value: '1' },
   ]),
 };
 
@@ -92,6 +102,8 @@ const DAMAGE = [
   'ip link del dev raven0',
   'ip link set dev raven0 down',
   'ip link set dev raven0 mtu 1300',
+  // Too narrow for IPv6, which goes from the device with its settings.
+  'ip link set dev raven0 mtu 1279',
   'ip link set dev raven0 address 02:00:00:00:00:77',
   'ip link set dev rvn-ipsec down',
   'ip link set dev rvn-ipsec group 0',
@@ -105,6 +117,12 @@ const DAMAGE = [
   `ip route del 10.2.0.0/16 table ${TABLE_TO_REGIONS}`,
   `ip route replace 10.2.0.0/16 ${nexthop.replace('id', 'nhid')} table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`,
   `ip route replace 10.77.0.0/16 ${nexthop.replace('id', 'nhid')} table ${TABLE_TO_REGIONS} proto ${ROUTE_PROTOCOL}`,
+  `ip route del fd00:5::/64 table ${TABLE_TO_REGIONS}`,
+  `ip route del fd00:1:2::/64 table ${TABLE_FROM_REGIONS}`,
+  `ip nexthop del id ${NEXTHOP_ID_FIRST + 2}`,
+  'ip neigh del fe80::ff:fe00:a dev raven0',
+  'nft delete element inet raven remote6 { fd00:5::/64 }',
+  `ip -6 rule del pref 100 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`,
   `ip rule del pref 100 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`,
   `ip rule add pref 102 lookup ${TABLE_TO_REGIONS} protocol ${ROUTE_PROTOCOL}`,
   'nft delete table inet raven',
@@ -122,7 +140,9 @@ export function kernelConformance(machine: () => TestMachine, { numRuns }: { rea
   it('moves all routes of a next hop with one write', async () => {
     const { kernel } = machine();
     await become(kernel, samplePlan);
-    const moved = samplePlan.nexthops.map((each) => (each.via === undefined ? each : { ...each, via: '192.0.2.3' as Ip }));
+    const moved = samplePlan.nexthops.map((each) =>
+      each.via === undefined || each.family === 6 ? each : { ...each, via: '192.0.2.3' as Ip },
+    );
     expect(await become(kernel, { ...samplePlan, nexthops: moved })).toEqual([
       `ip nexthop replace ${nexthop} via 192.0.2.3 dev raven0 onlink proto ${ROUTE_PROTOCOL}`,
     ]);
@@ -168,7 +188,7 @@ export function kernelConformance(machine: () => TestMachine, { numRuns }: { rea
     const { failed } = await kernel.apply(kernel.diff(await kernel.observe(), samplePlan));
     expect(failed).toEqual([]);
     const state = await kernel.observe();
-    expect(state.nexthops.map(({ id }) => id)).toEqual([NEXTHOP_ID_FIRST]);
+    expect(state.nexthops.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual([NEXTHOP_ID_FIRST, NEXTHOP_ID_FIRST + 2]);
     expect(kernel.diff(state, samplePlan)).toEqual([]);
   });
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ROUTE_PROTOCOL, TABLE_TO_REGIONS } from '../api/names.ts';
 import { formatChange } from '../domain/kernel-diff.ts';
+import { TEST_ADDRESS_6 } from './arbitrary-plan.ts';
 import { become, kernelConformance, repair, samplePlan } from './kernel-conformance.ts';
 import { createTestNetns, type TestNetns } from './test-netns.ts';
 
@@ -26,6 +27,15 @@ describe.runIf(process.getuid?.() === 0)('the Linux kernel', { timeout: TIMEOUT_
       expect(await repair(machine.kernel, samplePlan), name).not.toEqual([]);
     }
     expect(await become(machine.kernel, samplePlan)).toEqual([]);
+  });
+
+  it('carries IPv6 on its devices also where the host switches it off for new ones, and switches it on nowhere else', async () => {
+    await machine.sh('sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.u0.disable_ipv6=1');
+    const plan = { ...samplePlan, routes: samplePlan.routes.filter(({ src }) => src !== TEST_ADDRESS_6) };
+    await become(machine.kernel, plan);
+    expect(await machine.sh('for dev in all default u0 raven0; do cat /proc/sys/net/ipv6/conf/$dev/disable_ipv6; done')).toBe(
+      '0\n1\n1\n0\n',
+    );
   });
 
   it('leaves alone what ARP makes of our device', async () => {

@@ -1,6 +1,6 @@
 import { ANCHOR_ADDRESS, ROUTE_PROTOCOL, VXLAN_DEVICE } from '../api/names.ts';
 import { type Change, diffKernel, formatChange } from '../domain/kernel-diff.ts';
-import { EMPTY_KERNEL_PLAN, type KernelPlan, type KernelState, MANAGED_SYSCTLS, type Observed } from '../domain/kernel-state.ts';
+import { EMPTY_KERNEL_PLAN, type KernelPlan, type KernelState, managedSysctls, type Observed } from '../domain/kernel-state.ts';
 import type { FdbEntry } from '../domain/node-plan.ts';
 import { messageOf } from '../lib/errors.ts';
 import { type BatchFailure, runBatch } from './batch.ts';
@@ -112,7 +112,7 @@ export function createKernel(
   }
 
   function readSysctls({ links }: Links): ReadonlyMap<string, string> {
-    const keys = links.flatMap(({ name }) => MANAGED_SYSCTLS.map((setting) => `net/ipv4/conf/${name}/${setting}`));
+    const keys = links.flatMap(({ name }) => managedSysctls(name));
     return new Map(
       keys.flatMap((key) => {
         const value = sysctls.read(key);

@@ -4,7 +4,7 @@ import {
   EMPTY_KERNEL_PLAN,
   type KernelState,
   type LinkState,
-  MANAGED_SYSCTLS,
+  managedSysctls,
   type Observed,
   routeKey,
   type RouteState,
@@ -15,6 +15,7 @@ import type { FdbEntry, Neighbour, Nexthop, Rule } from '../domain/node-plan.ts'
 import { messageOf } from '../lib/errors.ts';
 import { parseCidr } from '../net/cidr.ts';
 import { familyOf, parseIp } from '../net/ip.ts';
+import { IPV6_MIN_MTU_BYTES } from '../net/mtu.ts';
 import type { Kernel } from './kernel.ts';
 import { runNftScript } from './memory-nft.ts';
 
@@ -57,6 +58,24 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
     const [key = '', value = ''] = text.split('=');
     if (!sysctls.has(key)) throw new Error(`ENOENT: ${key}`);
     sysctls.set(key, value);
+    if (key.endsWith('/disable_ipv6') && value === '1') dropIpv6(key.split('/').at(-2) ?? '');
+  }
+
+  /** Routes by next-hop objects stay, and work again when IPv6 comes back. */
+  function dropIpv6(dev: string): void {
+    for (const [key, neighbour] of neighbours) if (neighbour.dev === dev && familyOf(neighbour.ip) === 6) neighbours.delete(key);
+    for (const [key, route] of routes) if (route.dev === dev && familyOf(route.dst) === 6) routes.delete(key);
+  }
+
+  /** A device that is too narrow for IPv6 has none, and begins anew with the defaults when it is wide enough again. */
+  function followMtu(name: string, before: number, after: number): void {
+    const keys = managedSysctls(name).filter((key) => key.startsWith('net/ipv6/'));
+    if (before >= IPV6_MIN_MTU_BYTES && after < IPV6_MIN_MTU_BYTES) {
+      dropIpv6(name);
+      for (const key of keys) sysctls.delete(key);
+    } else if (before < IPV6_MIN_MTU_BYTES && after >= IPV6_MIN_MTU_BYTES) {
+      for (const key of keys) sysctls.set(key, '0');
+    }
   }
 
   function executeLink(verb: string, rest: readonly string[]): void {
@@ -70,9 +89,11 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
       return dropUsers(name);
     }
     const set = valuesOf(words, ['mtu', 'address', 'group', 'addrgenmode']);
+    const numbers = numbersOf(set);
+    followMtu(name, link.mtuBytes, numbers.mtuBytes ?? link.mtuBytes);
     links.set(name, {
       ...link,
-      ...numbersOf(set),
+      ...numbers,
       ...(set.has('address') && { mac: set.get('address') ?? '' }),
       quiet: set.has('addrgenmode') ? set.get('addrgenmode') === 'none' : link.quiet,
       up: words.includes('up') || (link.up && !words.includes('down')),
@@ -100,7 +121,7 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
       anchored: false,
       quiet: kind === 'tun',
     });
-    for (const setting of MANAGED_SYSCTLS) sysctls.set(`net/ipv4/conf/${name}/${setting}`, '0');
+    for (const key of managedSysctls(name)) sysctls.set(key, '0');
   }
 
   function executeAddress(verb: string, words: readonly string[]): void {
@@ -135,7 +156,10 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
     requireDevice(dev);
     if (links.get(dev)?.up === false) throw new Error('RTNETLINK answers: Network is down');
     const via = parseIp(set.get('via') ?? '');
-    nexthops.set(id, { id, dev, family: via === undefined ? family : familyOf(via), ...(via && { via }) });
+    const nexthop: Nexthop = { id, dev, family: via === undefined ? family : familyOf(via), ...(via && { via }) };
+    const isOff = links.has(dev) && sysctls.get(`net/ipv6/conf/${dev}/disable_ipv6`) !== '0';
+    if (nexthop.family === 6 && isOff) throw new Error('IPv6 is disabled on nexthop device.');
+    nexthops.set(id, nexthop);
   }
 
   function executeRoute(verb: string, words: readonly string[]): void {

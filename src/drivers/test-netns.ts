@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Exec, hostExec } from './exec/exec.ts';
-import { TEST_ADDRESSES, TEST_DEVICE } from './arbitrary-plan.ts';
+import { TEST_ADDRESS_6, TEST_ADDRESSES, TEST_DEVICE } from './arbitrary-plan.ts';
 import type { TestMachine } from './kernel-conformance.ts';
 import { createKernel } from './kernel.ts';
 import type { Sysctls } from './sysctl/sysctl.ts';
@@ -58,6 +58,7 @@ export async function createTestNetns(): Promise<TestNetns> {
     await sh(`ip link set lo up
       ip link add ${TEST_DEVICE} type veth peer name u1
       ${TEST_ADDRESSES.map((address) => `ip addr add ${address}/24 dev ${TEST_DEVICE}`).join('\n')}
+      ip addr add ${TEST_ADDRESS_6}/64 dev ${TEST_DEVICE} nodad
       ip link set ${TEST_DEVICE} addrgenmode none
       ip link set u1 addrgenmode none
       ip link set ${TEST_DEVICE} up
@@ -94,7 +95,7 @@ function netnsSysctls(netns: string): Sysctls {
 
   function readAll(): Map<string, string> {
     queueMicrotask(() => (values = undefined));
-    const text = inside('cd /proc/sys; grep -H . net/ipv4/conf/raven0/* net/ipv4/conf/rvn-*/* 2>/dev/null; true');
+    const text = inside('cd /proc/sys; grep -H . net/ipv[46]/conf/raven0/* net/ipv[46]/conf/rvn-*/* 2>/dev/null; true');
     return new Map(text.split('\n').map((line) => line.split(':') as [string, string]));
   }
 

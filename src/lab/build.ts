@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Exec, netnsExec } from '../drivers/exec/exec.ts';
 import { forEachConcurrently } from './concurrent.ts';
 import { NETNS_ETC_DIR } from './netns.ts';
-import type { NamespacePlan } from './plan/lab-plan.ts';
+import { type NamespacePlan, restoreProgram } from './plan/lab-plan.ts';
 
 /** Little programs that mostly wait for the kernel; more at once than this only queue up in front of it. */
 const CONCURRENCY = 4;
@@ -36,7 +36,7 @@ async function prepare(exec: Exec, { netns, sysctls, nft, iptables, resolvConf }
   if (sysctls.length > 0) await inside(['sysctl', '-e', '-q', '-w', ...sysctls]);
   if (nft !== undefined) await inside(['nft', '-f', '-'], { stdin: nft });
   // The legacy tool's lock is shared by all namespaces: --wait.
-  for (const { backend, text } of iptables) await inside([`iptables-${backend}-restore`, '--noflush', '--wait'], { stdin: text });
+  for (const each of iptables) await inside([restoreProgram(each), '--noflush', '--wait'], { stdin: each.text });
   if (resolvConf === undefined) return;
   const etc = join(NETNS_ETC_DIR, netns);
   await mkdir(etc, { recursive: true });

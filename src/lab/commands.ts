@@ -40,6 +40,9 @@ export async function upCommand(file: string, flags: UpFlags, env: NodeJS.Proces
   const projectDir = join(dirname(entry), '..');
   const kubernetes = findKubernetes(flags.store, projectDir, env);
   const { topology, topologyFile } = await loadTopology(file, projectDir);
+  if (kubernetes !== undefined && topology.ipv6 === 'on') {
+    throw new UserError([{ source: file, message: 'has IPv6 networks, and labs with --store kube are IPv4 only' }]);
+  }
   const name = flags.name === undefined ? topology.name : checkName(flags.name);
   const progress = createProgress(process.stderr);
   const interrupted = abortOnSignals(progress);
@@ -165,7 +168,9 @@ async function loadTopology(file: string, projectDir: string): Promise<{ topolog
   const isName = /^[a-z0-9-]+$/.test(file);
   const topologyFile = isName ? join(projectDir, 'topologies', `${file}.yaml`) : file;
   const text = await readFile(topologyFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const hint = isName ? ` (shipped are: mini, rig, wide, ports, shared-lan; a file of yours needs its path, such as ./${file})` : '';
+    const hint = isName
+      ? ` (shipped are: mini, rig, wide, ports, shared-lan, dual, six; a file of yours needs its path, such as ./${file})`
+      : '';
     throw new UserError([{ source: file, message: `${error.code === 'ENOENT' ? 'there is no such topology' : error.message}${hint}` }]);
   });
   return { topology: parseTopology(text, topologyFile), topologyFile };
@@ -183,7 +188,7 @@ function nextSteps({ name, topology, raven, kubernetes }: LabState): string {
     'try next:',
     `  raven lab ls ${option}`,
     ...(raven ? [`  raven lab matrix ${option}`, statusCommand] : [`  raven lab start ${topology.nodes[0]?.name}/agent ${option}`]),
-    ...(from === undefined || to === undefined ? [] : [`  raven lab exec ${option} ${from.name} -- ping -c 3 ${to.ip}`]),
+    ...(from === undefined || to === undefined ? [] : [`  raven lab exec ${option} ${from.name} -- ping -c 3 ${to.ips[0]}`]),
     `  raven lab down ${option}`,
   ].join('\n');
 }

@@ -7,12 +7,12 @@ export function formatListing({ name, topologyFile, nodes, pods, routers, proces
     node.region,
     node.role,
     node.addresses.join(','),
-    node.podCIDR,
+    node.podCIDRs.join(','),
     node.netns,
     describe(node),
   ]);
   const podRows = pods.map((pod) => [pod.name, pod.node, pod.region, pod.ips.join(','), pod.netns, describe(pod)]);
-  const routerRows = routers.map((router) => [router.name, router.nat, router.publicIP ?? '-', router.lan, router.netns]);
+  const routerRows = routers.map((router) => [router.name, router.nat, router.publicIP ?? '-', router.lans.join(','), router.netns]);
   return [
     `lab ${name} (${topologyFile}), store ${store}`,
     `${processes.map(describeProcess).join(', ') || 'no programs of its own'}`,

@@ -19,6 +19,7 @@ export interface LabListing {
     readonly nat: string;
     readonly publicIP: string | null;
     readonly lan: string;
+    readonly lans: readonly string[];
   }[];
   readonly services: readonly ListedService[];
   /** Folder of the dir: store. */
@@ -39,6 +40,8 @@ export interface ListedNode {
   readonly processes: readonly ListedProcess[];
   readonly state: 'up' | 'down';
   readonly podCIDR: string;
+  /** All of them; the first is `podCIDR`. */
+  readonly podCIDRs: readonly string[];
 }
 
 export interface ListedPod {
@@ -65,6 +68,8 @@ export interface ListedService {
   readonly name: string;
   readonly namespace: string;
   readonly clusterIP: string;
+  /** All of them; the first is `clusterIP`. */
+  readonly clusterIPs: readonly string[];
   readonly port: number;
   readonly targetPort: number;
   readonly protocol: 'TCP' | 'UDP';
@@ -93,7 +98,7 @@ export async function listLab(lab: LabState, root = LAB_ROOT): Promise<LabListin
   return {
     version: 1,
     name,
-    nodes: topology.nodes.map(({ name: node, region, ip, podCidr }) => ({
+    nodes: topology.nodes.map(({ name: node, region, ips, podCidrs }) => ({
       name: node,
       region,
       role: roleOf(
@@ -101,31 +106,34 @@ export async function listLab(lab: LabState, root = LAB_ROOT): Promise<LabListin
         gateways.find(({ metadata }) => metadata.name === region),
       ),
       netns: netnsName(name, node),
-      addresses: [ip],
+      addresses: ips,
       interface: UPLINK,
-      podCIDR: podCidr,
+      podCIDR: podCidrs[0] ?? '',
+      podCIDRs: podCidrs,
       ...of(node),
     })),
-    pods: topology.pods.map(({ name: pod, node, region, ip }) => ({
+    pods: topology.pods.map(({ name: pod, node, region, ips }) => ({
       name: pod,
       node,
       region,
       netns: netnsName(name, pod),
-      ips: [ip],
+      ips,
       interface: UPLINK,
       socket: paths.pod(pod).socket,
       ...of(pod),
     })),
-    routers: topology.routers.map(({ name: router, nat, publicIp, lan }) => ({
+    routers: topology.routers.map(({ name: router, nat, publicIp, lans }) => ({
       name: router,
       netns: netnsName(name, router),
       nat,
       publicIP: publicIp ?? null,
-      lan,
+      lan: lans[0]?.cidr ?? '',
+      lans: lans.map(({ cidr }) => cidr),
     })),
-    services: topology.services.map(({ clusterIp, nodePort, backends, ...rest }) => ({
+    services: topology.services.map(({ clusterIps, nodePort, backends, ...rest }) => ({
       ...rest,
-      clusterIP: clusterIp,
+      clusterIP: clusterIps[0] ?? '',
+      clusterIPs: clusterIps,
       nodePort: nodePort ?? null,
       pods: backends.map(({ pod }) => pod),
     })),

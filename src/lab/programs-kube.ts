@@ -19,7 +19,7 @@ export function controlPlaneOptions({ name, topology }: LabState, { etcd, apiSer
     address: CONTROL_IP,
     port: API_PORT,
     etcdPorts: ETCD_PORTS,
-    serviceCidr: topology.serviceCidr,
+    serviceCidr: topology.serviceCidrs.join(','),
     serviceIp: kubernetesServiceIp(topology),
     advertise: true,
   };
@@ -61,7 +61,7 @@ export function nodeKubePrograms(lab: LabState, kube: KubePrograms, node: LabNod
           `-kubeconfig-file=${of.kubeconfig('flanneld')}`,
           `-net-config-path=${paths.dir}/flannel.json`,
           `-subnet-file=${of.run}/flannel.env`,
-          `-iface=${node.ip}`,
+          `-iface=${node.ips.join(',')}`,
           '-ip-masq',
         ],
       ),
@@ -78,7 +78,7 @@ export function nodeKubePrograms(lab: LabState, kube: KubePrograms, node: LabNod
           `--kubeconfig=${of.kubeconfig('kube-proxy')}`,
           `--hostname-override=${node.name}`,
           '--proxy-mode=iptables',
-          `--cluster-cidr=${lab.topology.clusterCidr}`,
+          `--cluster-cidr=${lab.topology.clusterCidrs.join(',')}`,
           // Limits of the whole machine, which the lab does not touch.
           '--conntrack-max-per-core=0',
           '--conntrack-min=0',
@@ -118,8 +118,8 @@ export function flannelBackend({ masquerade, kubeProxy }: LabState['topology']):
 }
 
 /** flannel's settings (its docs: "Configuration"). */
-export function flannelConfig({ clusterCidr }: LabState['topology']): string {
-  return `${JSON.stringify({ Network: clusterCidr, SubnetLen: Math.max(24, prefixLength(clusterCidr)), Backend: { Type: 'vxlan' } })}\n`;
+export function flannelConfig({ clusterCidrs: [network] }: LabState['topology']): string {
+  return `${JSON.stringify({ Network: network, SubnetLen: Math.max(24, network === undefined ? 0 : prefixLength(network)), Backend: { Type: 'vxlan' } })}\n`;
 }
 
 /** Folder with `iptables` and its companions in one variant: both programs call them by these names. */

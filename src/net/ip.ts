@@ -7,6 +7,8 @@ export type Ip = string & { readonly [brand]: 'Ip' };
 
 export type Family = 4 | 6;
 
+export const FAMILIES = [4, 6] as const satisfies readonly Family[];
+
 /** Parses `text`, or returns undefined when it is no address. Leading zeros in IPv4 octets are refused (they are octal to some readers). */
 export function parseIp(text: string): Ip | undefined {
   if (isIPv4(text)) return text as Ip;
@@ -14,8 +16,25 @@ export function parseIp(text: string): Ip | undefined {
   return formatIp({ family: 6, value: ipv6Value(text) });
 }
 
+/** The link-local address that belongs to a MAC (RFC 4291 §2.5.6 and appendix A, modified EUI-64). */
+export function linkLocalIp(mac: string): Ip {
+  const [first = 0, ...rest] = mac.split(':').map((byte) => Number.parseInt(byte, 16));
+  const identifier = [first ^ 0x02, ...rest.slice(0, 2), 0xff, 0xfe, ...rest.slice(2)];
+  return formatIp({ family: 6, value: identifier.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0xfe80n << 48n) });
+}
+
+/** `192.0.2.1:4500`, `[2001:db8::1]:4500`. */
+export function formatIpPort(ip: string, port: number): string {
+  return familyOf(ip) === 6 ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
 export function familyOf(address: string): Family {
   return address.includes(':') ? 6 : 4;
+}
+
+/** The families that some of these addresses or prefixes have, IPv4 first. */
+export function familiesOf(texts: readonly string[]): Family[] {
+  return FAMILIES.filter((family) => texts.some((text) => familyOf(text) === family));
 }
 
 /** An address as a number, for arithmetic. */

@@ -54,6 +54,7 @@ export interface Matrix {
   readonly pairs: readonly {
     readonly from: string;
     readonly to: string;
+    readonly family: number;
     readonly icmp: boolean;
     readonly tcp: boolean;
     readonly udp: boolean;
@@ -62,6 +63,8 @@ export interface Matrix {
     readonly ok: boolean;
     readonly error: string | null;
   }[];
+  /** With `--services`. */
+  readonly services?: readonly { readonly via: string; readonly address: string; readonly ok: boolean; readonly error: string | null }[];
 }
 
 /** Runs a program to its end, whatever its exit code. */

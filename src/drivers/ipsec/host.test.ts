@@ -73,6 +73,7 @@ describe("the stand-in's addresses", () => {
       diffAddresses(devices([]), 'ipsec0', cidrs('10.2.0.0/24', '10.12.0.0/24', '10.22.0.7/32', 'fd00:2::/64', '0.0.0.0/0', '::/0')),
     ).toEqual({
       add: ['10.12.0.255', '10.22.0.7', 'fd00:2::ffff:ffff:ffff:ffff'],
+      keep: [],
       remove: [],
     });
   });
@@ -80,7 +81,20 @@ describe("the stand-in's addresses", () => {
   it('go when nobody needs them, and stay when they are right', () => {
     expect(diffAddresses(devices(['10.12.0.255', '10.13.0.255']), 'ipsec0', cidrs('10.12.0.0/24'))).toEqual({
       add: [],
+      keep: ['10.12.0.255'],
       remove: ['10.13.0.255'],
+    });
+  });
+
+  it('are known in IPv6 whatever their scope, which the kernel chooses, but for link-local ones', () => {
+    const addr_info = [
+      { local: 'fd00:2::ffff:ffff:ffff:ffff', scope: 'global' },
+      { local: 'fe80::7', scope: 'link' },
+    ];
+    expect(diffAddresses([{ ifname: 'ipsec0', addr_info }], 'ipsec0', cidrs('fd00:3::/64'))).toEqual({
+      add: ['fd00:3::ffff:ffff:ffff:ffff'],
+      keep: [],
+      remove: ['fd00:2::ffff:ffff:ffff:ffff'],
     });
   });
 });

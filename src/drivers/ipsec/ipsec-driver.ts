@@ -54,6 +54,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     clock = systemClock,
     spawnPrefix = [],
     path = DEFAULT_CHARON_PATH,
+    sysctlDir = '/proc/sys',
     random = Math.random,
   } = options;
   const listeners: (() => void)[] = [];
@@ -72,7 +73,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   let last: Promise<unknown> = Promise.resolve();
 
   const alarm = createAlarm(clock, lookAgain);
-  const device = createUserDevice(exec, (lines) => (writes += lines));
+  const device = createUserDevice(exec, (lines) => (writes += lines), sysctlDir);
   const onCommand = (command: string): void => void (writes += QUESTION.test(command) ? 0 : 1);
   const beforeStart = async (): Promise<void> => {
     if (dataPath === 'user') await device.remove();

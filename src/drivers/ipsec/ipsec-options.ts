@@ -20,6 +20,8 @@ export interface IpsecDriverOptions {
   readonly spawnPrefix?: readonly string[];
   /** PATH of charon. */
   readonly path?: string;
+  /** Where the kernel's settings are, as programs that `exec` starts see it; /proc/sys when absent. */
+  readonly sysctlDir?: string;
   /** In [0, 1). */
   readonly random?: () => number;
 }

@@ -48,14 +48,14 @@ export async function createTestbed(names: readonly string[], nat: readonly stri
     const lines = [`netns add ${router}`];
     for (const { netns } of nodes.values()) lines.push(`netns add ${netns}`);
     await hostExec(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
-    // Link-local addresses come up in their own time, and would differ between two looks at an untouched machine.
     let i = 0;
     for (const { name, netns, outer, inner } of nodes.values()) {
       await hostExec(['ip', '-n', router, '-batch', '-'], {
         stdin: `link add name to-${name} type veth peer name up0 netns ${netns}\naddress add 192.0.2.${i * 4 + 1}/30 dev to-${name}\nlink set to-${name} addrgenmode none\nlink set to-${name} up\nlink set lo up\n`,
       });
+      // No link-local address: it would come up a second later, in the midst of a comparison of before and after.
       await hostExec(['ip', '-n', netns, '-batch', '-'], {
-        stdin: `link set lo up\naddress add ${outer}/30 dev up0\nlink set up0 addrgenmode none\nlink set up0 up\nroute add default via 192.0.2.${i * 4 + 1}\naddress add ${inner}/32 dev lo\n`,
+        stdin: `link set lo up\nlink set up0 addrgenmode none\naddress add ${outer}/30 dev up0\nlink set up0 up\nroute add default via 192.0.2.${i * 4 + 1}\naddress add ${inner}/32 dev lo\n`,
       });
       i++;
     }

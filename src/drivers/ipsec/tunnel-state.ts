@@ -1,3 +1,4 @@
+import { formatIpPort } from '../../net/ip.ts';
 import type { TunnelState } from './tunnel-driver.ts';
 import type { Connection } from './connection.ts';
 import type { Reason } from './reasons.ts';
@@ -90,7 +91,7 @@ function explain(
 ): string {
   if (refusal !== undefined) return refusal;
   if (!initiate) return `no handshake: ${peer} has to call, nothing from it seen on UDP port ${localPort} for ${duration(nowMs - sinceMs)}`;
-  const where = remote === undefined ? peer : `${remote.ip.includes(':') ? `[${remote.ip}]` : remote.ip}:${remote.port}/udp`;
+  const where = remote === undefined ? peer : `${formatIpPort(remote.ip, remote.port)}/udp`;
   const silentMs = callingSinceMs === undefined ? 0 : nowMs - callingSinceMs;
   return silentMs < PATIENCE_MS ? `calling ${where}` : `no handshake: no answer from ${where} in ${duration(silentMs)}`;
 }

@@ -1,9 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { CHARON_RULE_PREF, CHARON_TABLE, USER_TUNNEL_DEVICE } from '../../api/names.ts';
+import { CHARON_RULE_PREF, CHARON_TABLE, STAND_IN_PREFIX_LENGTH_6, USER_TUNNEL_DEVICE } from '../../api/names.ts';
 import { addressAt, type Cidr, cidrContains, cidrContainsIp, networkAddress, parseCidr, prefixLength } from '../../net/cidr.ts';
 import { familyOf, formatIp, type Ip, ipValue, parseIp } from '../../net/ip.ts';
 import type { Exec } from '../exec/exec.ts';
+import { poll } from './process.ts';
 
 /**
  * The TUN device of user-space charon, under our name.
@@ -29,10 +30,18 @@ export interface UserDevice {
 
 /** Marks the stand-in (`ip-link(8)`, alias), which cannot be told by its name. */
 const STAND_IN_ALIAS = 'raven stand-in';
-/** Of the stand-in's addresses, so that neither source selection nor we ourselves take one for an address of the node (`rt_scopes`: site). */
+/**
+ * Of the stand-in's addresses, so that neither source selection nor we ourselves take one for an address of the node (`rt_scopes`: site).
+ * In IPv6 the kernel takes the scope from the address alone; there the prefix length does it, `STAND_IN_PREFIX_LENGTH_6`.
+ */
 const SCOPE = 'site';
 /** What strongSwan calls it unless that name is taken. */
 const DEFAULT_TUN = 'ipsec0';
+
+const routesJson = z.array(z.looseObject({ dst: z.string() }));
+
+/** Far longer than the kernel's work queue takes. */
+const LOCAL_ROUTE_MS = 2_000;
 
 const devicesJson = z.array(
   z.looseObject({
@@ -43,7 +52,8 @@ const devicesJson = z.array(
 );
 type Devices = z.infer<typeof devicesJson>;
 
-export function createUserDevice(exec: Exec, countWrites: (lines: number) => void): UserDevice {
+/** @param sysctlDir as `exec` sees it */
+export function createUserDevice(exec: Exec, countWrites: (lines: number) => void, sysctlDir = '/proc/sys'): UserDevice {
   async function keep(pid: number | undefined, tun: string | undefined, localTs: readonly Cidr[]): Promise<string | undefined> {
     const devices = await listDevices();
     const current = pid === undefined ? findByName(devices, tun) : await findTun(pid);
@@ -51,15 +61,38 @@ export function createUserDevice(exec: Exec, countWrites: (lines: number) => voi
     const isRenamed = current === USER_TUNNEL_DEVICE;
     const original = isRenamed ? (tun ?? DEFAULT_TUN) : current;
     const standsIn = devices.some(({ ifname, ifalias }) => ifname === original && ifalias === STAND_IN_ALIAS);
-    const { add, remove: surplus } = diffAddresses(devices, original, localTs);
-    await write([
-      ...(isRenamed ? [] : renameLines(current)),
-      ...(isRenamed && standsIn ? [] : standInLines(original)),
-      ...add.flatMap((ip) => addLines(original, ip)),
-      ...surplus.flatMap((ip) => removeLines(original, ip)),
-    ]);
+    const { add, keep: kept, remove: surplus } = diffAddresses(devices, original, localTs);
+    await write([...(isRenamed ? [] : renameLines(current)), ...(isRenamed && standsIn ? [] : standInLines(original))]);
+    if (add.some((ip) => familyOf(ip) === 6)) await allowIpv6(original);
+    await write([...add.flatMap((ip) => addLines(original, ip)), ...surplus.flatMap((ip) => removeLines(original, ip))]);
     if (!isRenamed) await removeRules();
+    await makeForeign(original, kept, add);
     return original;
+  }
+
+  /**
+   * The kernel makes IPv6 addresses local to this machine as well, a moment after they were added (`addrconf_dad_work`); that is taken back. charon's
+   * routes do not need it.
+   */
+  async function makeForeign(tun: string, kept: readonly Ip[], added: readonly Ip[]): Promise<void> {
+    if (![...kept, ...added].some((ip) => familyOf(ip) === 6)) return;
+    const fresh = added.filter((ip) => familyOf(ip) === 6);
+    let locals: readonly Ip[] = [];
+    await poll(async () => {
+      locals = await localAddresses(tun);
+      return fresh.every((ip) => locals.includes(ip)) ? true : undefined;
+    }, LOCAL_ROUTE_MS);
+    await write(locals.map((ip) => `route del local ${ip} dev ${tun} table local`));
+  }
+
+  async function localAddresses(tun: string): Promise<Ip[]> {
+    const text = await exec(['ip', '-6', '-j', 'route', 'show', 'table', 'local', 'type', 'local', 'dev', tun]);
+    return routesJson.parse(JSON.parse(text || '[]')).flatMap(({ dst }) => parseIp(dst) ?? []);
+  }
+
+  /** Where the host has IPv6 off for new devices the kernel takes no address. */
+  async function allowIpv6(tun: string): Promise<void> {
+    await exec(['tee', `${sysctlDir}/net/ipv6/conf/${tun}/disable_ipv6`], { stdin: '0\n' });
   }
 
   /** `-d`, or iproute2 keeps the alias to itself. */
@@ -99,8 +132,8 @@ export function createUserDevice(exec: Exec, countWrites: (lines: number) => voi
   return { keep, remove };
 }
 
-/** Which addresses the stand-in should get and lose. */
-export function diffAddresses(devices: Devices, tun: string, localTs: readonly Cidr[]): { add: Ip[]; remove: Ip[] } {
+/** Which addresses the stand-in should get, still has and should lose. */
+export function diffAddresses(devices: Devices, tun: string, localTs: readonly Cidr[]): { add: Ip[]; keep: Ip[]; remove: Ip[] } {
   const all = devices.flatMap(({ ifname, addr_info }) =>
     addr_info.flatMap(({ local = '', scope = '' }) => {
       const ip = parseIp(local);
@@ -109,9 +142,14 @@ export function diffAddresses(devices: Devices, tun: string, localTs: readonly C
   );
   // charon looks at all addresses but those of scope link (strongSwan, kernel_netlink_net.c).
   const real = all.filter(({ ifname, scope }) => ifname !== tun && scope !== 'link').map(({ ip }) => ip);
-  const present = all.filter(({ ifname, scope }) => ifname === tun && scope === SCOPE).map(({ ip }) => ip);
+  const isOurs = ({ ip, scope }: { ip: Ip; scope: string }): boolean => (familyOf(ip) === 4 ? scope === SCOPE : scope !== 'link');
+  const present = all.filter((each) => each.ifname === tun && isOurs(each)).map(({ ip }) => ip);
   const wanted = new Set(localTs.filter((cidr) => needsAddress(cidr, real)).map(lastAddress));
-  return { add: [...wanted].filter((ip) => !present.includes(ip)), remove: present.filter((ip) => !wanted.has(ip)) };
+  return {
+    add: [...wanted].filter((ip) => !present.includes(ip)),
+    keep: present.filter((ip) => wanted.has(ip)),
+    remove: present.filter((ip) => !wanted.has(ip)),
+  };
 }
 
 /** A selector with a loopback address in it stands for any address to charon (strongSwan, kernel_interface.c, get_address_by_ts). */
@@ -154,17 +192,17 @@ function standInLines(name: string): string[] {
 
 /** The kernel makes each address local to this machine; that is taken back, and told only to the table in which charon puts its routes. */
 function addLines(tun: string, ip: Ip): string[] {
-  const [length, extra] = familyOf(ip) === 4 ? [32, ''] : [128, ' nodad'];
+  if (familyOf(ip) === 6) return [`address add ${ip}/${STAND_IN_PREFIX_LENGTH_6} dev ${tun} nodad noprefixroute`];
   return [
-    `address add ${ip}/${length} dev ${tun} scope ${SCOPE}${extra}`,
+    `address add ${ip}/32 dev ${tun} scope ${SCOPE}`,
     `route del local ${ip} dev ${tun} table local`,
     `route add local ${ip} dev ${tun} table ${CHARON_TABLE}`,
   ];
 }
 
 function removeLines(tun: string, ip: Ip): string[] {
-  const length = familyOf(ip) === 4 ? 32 : 128;
-  return [`route del local ${ip} dev ${tun} table ${CHARON_TABLE}`, `address del ${ip}/${length} dev ${tun}`];
+  if (familyOf(ip) === 6) return [`address del ${ip}/${STAND_IN_PREFIX_LENGTH_6} dev ${tun}`];
+  return [`route del local ${ip} dev ${tun} table ${CHARON_TABLE}`, `address del ${ip}/32 dev ${tun}`];
 }
 
 /** The network device of the process's TUN file (`iff:` in /proc/PID/fdinfo, drivers/net/tun.c); undefined when there is none (any more). */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
+import { familyOf } from '../../net/ip.ts';
 
 /** Answers and sends UDP echoes between agents, through the tunnels. */
 export interface Echo {
@@ -20,7 +21,7 @@ const MESSAGE_BYTES = 9;
 
 /** Binds to `address`; @throws when it is not there or the port is taken. */
 export async function openEcho(address: string, port: number): Promise<Echo> {
-  const socket = createSocket('udp4');
+  const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4');
   const waiting = new Map<string, (nowMs: number) => void>();
   socket.on('message', (message, from) => {
     if (message.length !== MESSAGE_BYTES) return;

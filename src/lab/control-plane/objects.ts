@@ -1,5 +1,4 @@
 import { AGENT_ACCOUNT, CONTROLLER_ACCOUNT, DEFAULT_NAMESPACE } from '../../api/names.ts';
-import { familyOf } from '../../net/ip.ts';
 import { dnsServices } from '../plan/iptables.ts';
 import type { LabNode, LabPod, LabService, Topology } from '../topology/resolve.ts';
 
@@ -54,14 +53,14 @@ export function workloadObjects(topology: Topology): Manifest[] {
 }
 
 /** Patch of a pod's status: running, with its address. */
-export function podStatus({ ip }: LabPod, { ip: hostIP }: LabNode): Manifest {
-  return { phase: 'Running', hostIP, podIP: ip, podIPs: [{ ip }], conditions: [{ type: 'Ready', status: 'True' }] };
+export function podStatus({ ips }: LabPod, { ips: [hostIP] }: LabNode): Manifest {
+  return { phase: 'Running', hostIP, podIP: ips[0], podIPs: ips.map((ip) => ({ ip })), conditions: [{ type: 'Ready', status: 'True' }] };
 }
 
 function serviceObjects(services: readonly LabService[], topology: Topology): Manifest[] {
   const [first] = services;
   if (first === undefined) return [];
-  const { name, namespace, clusterIp, backends } = first;
+  const { name, namespace, clusterIps, backends } = first;
   const nodeOf = new Map(topology.pods.map((each) => [each.name, each.node]));
   const isNodePort = services.some(({ nodePort }) => nodePort !== undefined);
   const portName = ({ protocol }: LabService): string => protocol.toLowerCase();
@@ -71,7 +70,7 @@ function serviceObjects(services: readonly LabService[], topology: Topology): Ma
       kind: 'Service',
       metadata: { name, namespace },
       spec: {
-        clusterIP: clusterIp,
+        clusterIP: clusterIps[0],
         type: isNodePort ? 'NodePort' : 'ClusterIP',
         ports: services.map((each) => ({
           name: portName(each),
@@ -86,10 +85,10 @@ function serviceObjects(services: readonly LabService[], topology: Topology): Ma
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
       metadata: { name: `${name}-lab`, namespace, labels: { 'kubernetes.io/service-name': name } },
-      addressType: familyOf(clusterIp) === 6 ? 'IPv6' : 'IPv4',
+      addressType: 'IPv4',
       ports: services.map((each) => ({ name: portName(each), protocol: each.protocol, port: each.targetPort })),
       endpoints: backends.map((backend) => ({
-        addresses: [backend.ip],
+        addresses: backend.ips,
         conditions: { ready: true },
         nodeName: nodeOf.get(backend.pod),
         targetRef: { kind: 'Pod', name: backend.pod, namespace: 'default' },

@@ -137,8 +137,8 @@ describe.runIf(process.getuid?.() === 0)('the matrix in real namespaces', () => 
   it('tries services from pods and from the network of nodes', async () => {
     const service = { name: 'web', namespace: 'shop', protocol: 'TCP', nodePort: null } as const;
     const services = [
-      { ...service, clusterIP: '10.9.1.2', port: 8000, targetPort: 8000, pods: ['one'] },
-      { ...service, clusterIP: '10.9.1.2', port: 8080, targetPort: 8080, pods: ['two'] },
+      { ...service, clusterIPs: ['10.9.1.2'], port: 8000, targetPort: 8000, pods: ['one'] },
+      { ...service, clusterIPs: ['10.9.1.2'], port: 8080, targetPort: 8080, pods: ['two'] },
     ];
     const podProgram: [string, ...string[]] = [process.execPath, podFile];
     const results = await runServices({ ...lab, pods: lab.pods.slice(2), services }, { podProgram });

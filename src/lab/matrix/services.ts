@@ -1,5 +1,6 @@
 import { type Exec, hostExec, netnsExec } from '../../drivers/exec/exec.ts';
 import { messageOf } from '../../lib/errors.ts';
+import { type Family, familiesOf, familyOf, formatIpPort } from '../../net/ip.ts';
 import { forEachConcurrently } from '../concurrent.ts';
 import type { PodClient } from '../pod/control-client.ts';
 import { HTTP_PORT, parseObject } from '../pod/protocol.ts';
@@ -60,19 +61,31 @@ export async function runServices(lab: MatrixLab, { podProgram, exec = hostExec 
 export function planServiceChecks({ nodes, pods, services, hasDns }: MatrixLab): ServiceCheck[] {
   const living = nodes.filter(({ alive }) => alive);
   const places = [
-    ...pods.filter(({ alive }) => alive).map(({ name, region }) => ({ name, region, isPod: true })),
-    ...living.map(({ name, region }) => ({ name, region, isPod: false })),
+    ...pods.filter(({ alive }) => alive).map(({ name, region, ips }) => ({ name, region, families: familiesOf(ips), isPod: true })),
+    ...living.map(({ name, region, addresses }) => ({ name, region, families: familiesOf(addresses), isPod: false })),
   ];
-  return places.flatMap(({ name: from, region, isPod }) =>
-    services.flatMap((service): ServiceCheck[] => [
-      { from, via: 'clusterIP', service, ip: service.clusterIP, port: service.port },
-      ...(isPod && hasDns ? [{ from, via: 'name' as const, service, ip: service.clusterIP, port: service.port }] : []),
-      ...living.filter((node) => node.region === region).flatMap((node) => nodePortCheck(from, service, node)),
-    ]),
+  return places.flatMap(({ name: from, region, families, isPod }) =>
+    services.flatMap((service): ServiceCheck[] => {
+      const reachable = service.clusterIPs.filter((ip) => families.includes(familyOf(ip)));
+      const named = isPod && hasDns ? reachable.filter((ip) => familyOf(ip) === 4) : [];
+      return [
+        ...reachable.map((ip) => ({ from, via: 'clusterIP' as const, service, ip, port: service.port })),
+        ...named.map((ip) => ({ from, via: 'name' as const, service, ip, port: service.port })),
+        ...living
+          .filter((node) => node.region === region)
+          .flatMap((node) => familiesOf(reachable).flatMap((family) => nodePortCheck(from, service, { node, family }))),
+      ];
+    }),
   );
 }
 
-function nodePortCheck(from: string, service: MatrixService, { addresses: [ip] }: MatrixHost): ServiceCheck[] {
+/** A node without an address of the family in its LAN has one on the bridge of its pods, which is as local. */
+function nodePortCheck(
+  from: string,
+  service: MatrixService,
+  { node, family }: { readonly node: MatrixHost; readonly family: Family },
+): ServiceCheck[] {
+  const ip = node.addresses.find((address) => familyOf(address) === family);
   return service.nodePort === null || ip === undefined ? [] : [{ from, via: 'nodePort', service, ip, port: service.nodePort }];
 }
 
@@ -110,8 +123,7 @@ async function runCheck(check: ServiceCheck, place: Place): Promise<ServiceResul
 const FAILED = { answeredBy: null, sourceSeen: null, ok: false };
 
 function describe({ from, via, service, ip, port }: ServiceCheck): Pick<ServiceResult, 'from' | 'via' | 'service' | 'address'> {
-  const address = ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
-  return { from, via, service: `${service.namespace}/${service.name}`, address };
+  return { from, via, service: `${service.namespace}/${service.name}`, address: formatIpPort(ip, port) };
 }
 
 function protocolOf({ protocol, targetPort }: MatrixService): 'tcp' | 'udp' | 'http' {

@@ -16,7 +16,7 @@ export const testLab: MatrixLab = {
     {
       name: 'web',
       namespace: 'shop',
-      clusterIP: '10.96.0.20',
+      clusterIPs: ['10.96.0.20'],
       port: 80,
       targetPort: 8000,
       protocol: 'TCP',

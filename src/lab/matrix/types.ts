@@ -36,7 +36,7 @@ export interface MatrixHost {
 export interface MatrixService {
   readonly name: string;
   readonly namespace: string;
-  readonly clusterIP: string;
+  readonly clusterIPs: readonly string[];
   readonly port: number;
   readonly targetPort: number;
   readonly protocol: 'TCP' | 'UDP';

@@ -37,6 +37,6 @@ export function planControl(topology: Topology, lab: string): NamespacePlan {
 }
 
 /** Address of the Service `kubernetes`: the first of the range, as the API server takes it. */
-export function kubernetesServiceIp({ serviceCidr }: Topology): Ip {
-  return addressAt(serviceCidr as Cidr, 1);
+export function kubernetesServiceIp({ serviceCidrs: [first] }: Topology): Ip {
+  return addressAt(first ?? ('10.96.0.0/16' as Cidr), 1);
 }

@@ -1,6 +1,8 @@
+import { FAMILIES } from '../../net/ip.ts';
 import type { Topology } from '../topology/resolve.ts';
 import type { NamespacePlan } from './lab-plan.ts';
 import { INTERNET, netnsName } from './names.ts';
+import { labTables } from './nft.ts';
 import { dropIcmpChains, forwarderSettings } from './settings.ts';
 
 /**
@@ -8,13 +10,14 @@ import { dropIcmpChains, forwarderSettings } from './settings.ts';
  * A packet that leaks from a region with a private destination dies here.
  */
 export function planInternet(topology: Topology, lab: string): NamespacePlan {
+  const nft = labTables(topology.ipv6 === 'on' ? FAMILIES : [4], (family) => (topology.internet.dropIcmp ? dropIcmpChains(family) : []));
   return {
     netns: netnsName(lab, INTERNET),
     kind: 'internet',
     member: INTERNET,
     sysctls: forwarderSettings(topology, 'off'),
     ip: ['link set dev lo up'],
-    ...(topology.internet.dropIcmp && { nft: ['table ip lab {', ...dropIcmpChains(), '}', ''].join('\n') }),
+    ...(nft !== undefined && { nft }),
     iptables: [],
   };
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { gatewaySchema } from '../../api/gateway.ts';
+import { linkLocalIp } from '../../net/ip.ts';
 import { parseTopology } from '../topology/parse.ts';
 import { formatLabPlan, planLab } from './lab-plan.ts';
 import { planManifests, planZone } from './manifests.ts';
@@ -122,7 +123,7 @@ describe('the plan of rig', () => {
   });
 
   it('has what kube-proxy writes', () => {
-    expect(kubeProxyRules({ ...rig, services: rig.services.slice(0, 1) })).toMatchInlineSnapshot(`
+    expect(kubeProxyRules({ ...rig, services: rig.services.slice(0, 1) }, 4)).toMatchInlineSnapshot(`
       "*nat
       :KUBE-SERVICES - [0:0]
       :KUBE-NODEPORTS - [0:0]
@@ -228,5 +229,63 @@ describe('manifests', () => {
       'web-edge.default.svc.cluster.local': ['10.96.0.21'],
       'kube-dns.kube-system.svc.cluster.local': ['10.96.0.10'],
     });
+  });
+});
+
+describe('the plan of six', () => {
+  const plans = planLab(shipped('six'), 'six');
+  const of = (member: string) =>
+    formatLabPlan(plans.filter((each) => each.member === member)).replaceAll(/ address 02(:[0-9a-f]{2}){5}/g, '');
+
+  it('has routers that translate nothing and let in what was asked for', () =>
+    expect(of('router-b')).toMatchInlineSnapshot(`
+    "ip netns add raven-six-router-b
+      sysctl net.ipv4.ip_forward=1
+      sysctl net.ipv4.conf.all.rp_filter=0
+      sysctl net.ipv4.conf.default.rp_filter=0
+      sysctl net.ipv4.icmp_ratelimit=0
+      sysctl net.ipv6.conf.all.forwarding=1
+      sysctl net.ipv6.icmp.ratelimit=0
+      sysctl net.ipv6.conf.all.accept_dad=0
+      sysctl net.ipv6.conf.default.accept_dad=0
+      sysctl net.ipv6.conf.default.accept_ra=0
+      sysctl net.ipv6.conf.default.router_solicitations=0
+      sysctl net.bridge.bridge-nf-call-iptables=0
+      sysctl net.bridge.bridge-nf-call-ip6tables=0
+      ip link set dev lo up
+      ip link add name wan mtu 1500 index 10000 type veth peer name b mtu 1500 netns raven-six-internet
+      ip link add name lan mtu 1500 type bridge
+      ip addr add 2001:db8:b::fe/64 dev lan nodad
+      ip link set dev lan up
+      ip link set dev wan up
+      ip route add default via fe80::83:95ff:fe0c:24b6 dev wan
+      ip -n raven-six-internet addr add 192.0.2.1/32 dev b
+      ip -n raven-six-internet addr add 2001:db8:ffff::1/128 dev b nodad
+      ip -n raven-six-internet link set dev b up
+      ip -n raven-six-internet route add 2001:db8:b::/64 via fe80::87:faff:fe07:2a7d dev b
+      nft -f - <<.
+        table ip6 lab {
+          chain forward {
+            type filter hook forward priority filter; policy accept;
+            iifname "wan" ct state new drop
+          }
+        }"
+  `));
+
+  it("has nodes with the CNI's and kube-proxy's rules for IPv6 alone", () => {
+    const text = of('b2');
+    expect(text).toContain('-A FLANNEL-POSTRTG -s fd00:10:244::/48 ! -d ff00::/8 -j MASQUERADE --random-fully');
+    expect(text).toContain('-j DNAT --to-destination [fd00:10:244:2::2]:8000');
+    expect(text).toContain('ip6tables-nft-restore');
+    expect(text).not.toContain(' iptables-nft-restore');
+  });
+});
+
+describe('the plan of dual', () => {
+  it("reaches IPv6 pods of the region by the nodes' link-local addresses, for the LAN has no others", () => {
+    const { ip } = planLab(shipped('dual'), 'dual').find(({ member }) => member === 'b1')!;
+    const b2 = planLab(shipped('dual'), 'dual').find(({ member }) => member === 'b2')!;
+    const mac = /name eth0 .* address (\S+) index/.exec(b2.ip.join('\n'))![1]!;
+    expect(ip).toContain(`route add fd00:10:244:4::/64 via ${linkLocalIp(mac)} dev eth0`);
   });
 });

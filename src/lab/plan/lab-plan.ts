@@ -1,3 +1,4 @@
+import type { Family } from '../../net/ip.ts';
 import type { IptablesBackend, Topology } from '../topology/resolve.ts';
 import { planControl } from './control.ts';
 import { planInternet } from './internet.ts';
@@ -33,9 +34,10 @@ export interface Attachment {
   readonly device: string;
 }
 
-/** Input of `iptables-<backend>-restore --noflush`. */
+/** Input of `iptables-<backend>-restore --noflush`, or of its companion for IPv6. */
 export interface IptablesPlan {
   readonly backend: IptablesBackend;
+  readonly family: Family;
   readonly text: string;
 }
 
@@ -59,6 +61,10 @@ export function formatLabPlan(plans: readonly NamespacePlan[]): string {
   return plans.flatMap(formatNamespace).join('\n');
 }
 
+export function restoreProgram({ backend, family }: Pick<IptablesPlan, 'backend' | 'family'>): string {
+  return `ip${family === 6 ? '6' : ''}tables-${backend}-restore`;
+}
+
 function formatNamespace({ netns, sysctls, ip, attach, nft, iptables, resolvConf }: NamespacePlan): string[] {
   return [
     `ip netns add ${netns}`,
@@ -66,7 +72,7 @@ function formatNamespace({ netns, sysctls, ip, attach, nft, iptables, resolvConf
     ...ip.map((line) => `  ip ${line}`),
     ...(attach?.ip ?? []).map((line) => `  ip -n ${attach?.netns} ${line}`),
     ...indented('nft -f -', nft),
-    ...iptables.flatMap(({ backend, text }) => indented(`iptables-${backend}-restore --noflush`, text)),
+    ...iptables.flatMap((each) => indented(`${restoreProgram(each)} --noflush`, each.text)),
     ...indented(`cat > /etc/netns/${netns}/resolv.conf`, resolvConf),
   ];
 }

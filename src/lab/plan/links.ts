@@ -1,3 +1,4 @@
+import { familyOf, type Ip } from '../../net/ip.ts';
 import { labMac } from './names.ts';
 
 /** A device by the namespace that it is in. */
@@ -17,6 +18,11 @@ export function formatVeth(inner: Device, outer: Device, mtuBytes: number): stri
   // `name`, `dev`: iproute2 would read a device called `a` as short for `address`.
   const end = ({ netns, name }: Device): string => `name ${name} mtu ${mtuBytes} address ${labMac(netns, name)}`;
   return `link add ${end(inner)} index ${INNER_INDEX} type veth peer ${end(outer)} netns ${outer.netns}`;
+}
+
+/** `ip addr` line for an address of the lab, which is unique by construction: nothing waits for duplicates to answer. */
+export function formatAddress(ip: Ip, length: number, device: string): string {
+  return `addr add ${ip}/${length} dev ${device}${familyOf(ip) === 6 ? ' nodad' : ''}`;
 }
 
 /** `ip link` line that makes a bridge with a fixed address: else it takes that of a port, and changes it when ports come and go. */

@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import { API_GROUP, GATEWAY_LABEL } from '../../api/names.ts';
 import { formatTime } from '../../lib/clock.ts';
+import { familyOf } from '../../net/ip.ts';
 import type { LabNode, LabRegion, Topology } from '../topology/resolve.ts';
 
 /** The cluster's objects as a person would write them, by file name. */
@@ -18,14 +19,17 @@ export function planManifests(topology: Topology, nowMs: number): Manifests {
   return { 'nodes.yaml': documents(nodes), 'gateways.yaml': documents(gateways) };
 }
 
-/** Names that cluster DNS answers, as JSON `{name: [address]}`: the input of the DNS pod. */
+/** Names that cluster DNS answers, in IPv4, as JSON `{name: [address]}`: the input of the DNS pod. */
 export function planZone({ services, dns }: Topology): string {
-  const entries = services.map(({ name, namespace, clusterIp }) => [`${name}.${namespace}.svc.cluster.local`, [clusterIp]]);
+  const entries = services.map(({ name, namespace, clusterIps }) => [
+    `${name}.${namespace}.svc.cluster.local`,
+    clusterIps.filter((ip) => familyOf(ip) === 4),
+  ]);
   const own = dns === undefined ? [] : [['kube-dns.kube-system.svc.cluster.local', [dns.clusterIp]]];
   return `${JSON.stringify(Object.fromEntries([...entries, ...own]), undefined, 2)}\n`;
 }
 
-function nodeManifest({ name, region, podCidr, ip }: LabNode, creationTimestamp: string): unknown {
+function nodeManifest({ name, region, podCidrs, ips }: LabNode, creationTimestamp: string): unknown {
   return {
     apiVersion: 'v1',
     kind: 'Node',
@@ -36,12 +40,9 @@ function nodeManifest({ name, region, podCidr, ip }: LabNode, creationTimestamp:
       // As the node controllers of a cluster leave it; flannel 0.28 panics on a Node without any annotation.
       annotations: { 'node.alpha.kubernetes.io/ttl': '0' },
     },
-    spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
+    spec: { podCIDR: podCidrs[0], podCIDRs: podCidrs },
     status: {
-      addresses: [
-        { type: 'InternalIP', address: ip },
-        { type: 'Hostname', address: name },
-      ],
+      addresses: [...ips.map((address) => ({ type: 'InternalIP', address })), { type: 'Hostname', address: name }],
     },
   };
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { compareText } from '../../lib/compare.ts';
-import type { Ip } from '../../net/ip.ts';
+import { type Ip, linkLocalIp } from '../../net/ip.ts';
 
 /** Every namespace of every lab starts so. */
 export const NETNS_PREFIX = 'raven-';
@@ -8,6 +8,9 @@ export const NETNS_PREFIX = 'raven-';
 export const INTERNET = 'internet';
 /** The internet's address on each of its links (RFC 5737, TEST-NET-1). */
 export const INTERNET_IP = '192.0.2.1' as Ip;
+/** The same in IPv6, where links lead by link-local addresses: names the internet in traces (RFC 3849). */
+export const INTERNET_IP6 = '2001:db8:ffff::1' as Ip;
+export const INTERNET_IPS = [INTERNET_IP, INTERNET_IP6] as const;
 
 /** Devices. Nodes and pods have `eth0`; routers have a bridge towards the LAN and a link to the internet. */
 export const UPLINK = 'eth0';
@@ -18,6 +21,11 @@ export const WAN = 'wan';
 /** Namespace of a node, pod, router or the internet, as `ip netns` names it. */
 export function netnsName(lab: string, member: string): string {
   return `${NETNS_PREFIX}${lab}-${member}`;
+}
+
+/** The link-local address that the kernel gives to a device of the lab. */
+export function labLinkLocal(netns: string, device: string): Ip {
+  return linkLocalIp(labMac(netns, device));
 }
 
 /** A MAC address that stays when a node is built again, as that of a real network card would (locally administered, 40 bits of a hash). */

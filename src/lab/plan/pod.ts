@@ -1,7 +1,7 @@
 import { prefixLength } from '../../net/cidr.ts';
-import type { LabPod, Topology } from '../topology/resolve.ts';
+import { bridgeAddress, type LabPod, type Topology } from '../topology/resolve.ts';
 import type { NamespacePlan } from './lab-plan.ts';
-import { formatVeth } from './links.ts';
+import { formatAddress, formatVeth } from './links.ts';
 import { netnsName, POD_BRIDGE, UPLINK } from './names.ts';
 import { familySettings } from './settings.ts';
 
@@ -10,6 +10,7 @@ export function planPod(topology: Topology, pod: LabPod, lab: string, kubernetes
   const netns = netnsName(lab, pod.name);
   const node = netnsName(lab, pod.node);
   const host = topology.nodes.find(({ name }) => name === pod.node);
+  const podCidrs = host?.podCidrs ?? [];
   const position = topology.pods.filter((other) => other.node === pod.node).findIndex(({ name }) => name === pod.name);
   const device = `veth${position + 1}`;
   const mtu = podMtu(host?.mtuBytes ?? topology.internet.mtuBytes, kubernetes);
@@ -28,13 +29,9 @@ export function planPod(topology: Topology, pod: LabPod, lab: string, kubernetes
     ip: [
       'link set dev lo up',
       formatVeth({ netns, name: UPLINK }, { netns: node, name: device }, mtu),
-      ...(host === undefined
-        ? []
-        : [
-            `addr add ${pod.ip}/${prefixLength(host.podCidr)} dev ${UPLINK}`,
-            `link set dev ${UPLINK} up`,
-            `route add default via ${host.bridgeIp} dev ${UPLINK}`,
-          ]),
+      ...podCidrs.flatMap((cidr, i) => (pod.ips[i] === undefined ? [] : [formatAddress(pod.ips[i], prefixLength(cidr), UPLINK)])),
+      `link set dev ${UPLINK} up`,
+      ...podCidrs.map((cidr) => `route add default via ${bridgeAddress(cidr)} dev ${UPLINK}`),
     ],
     iptables: [],
     ...(topology.dns && { resolvConf: resolvConf(topology.dns.clusterIp) }),

@@ -4,13 +4,13 @@ import {
   cidrContains,
   cidrContainsIp,
   cidrsOverlap,
+  hostCidr,
   networkAddress,
-  parseCidr,
   prefixLength,
 } from '../../net/cidr.ts';
-import type { Ip } from '../../net/ip.ts';
-import { INTERNET_IP } from '../plan/names.ts';
-import { lastHost, podNames, resolveTopology, type LabNode, type Topology } from './resolve.ts';
+import { type Family, familyOf, formatIpPort, type Ip } from '../../net/ip.ts';
+import { INTERNET_IPS } from '../plan/names.ts';
+import { podNames, resolveTopology, routerAddress, type LabNode, type Topology } from './resolve.ts';
 import type { TopologyFile } from './schema.ts';
 
 /** One thing that does not fit together, and the field that should change. */
@@ -78,17 +78,20 @@ function checkRouters(file: TopologyFile, report: Report): void {
     const at = ['regions', r, 'router'] as const;
     if (router.sameAs === undefined) {
       if (lan === undefined) report(['regions', r], 'lan is required (or router.sameAs)');
-      if (router.nat !== 'none' && router.publicIp === undefined) report(at, 'publicIp is required with NAT');
+      const translates = router.nat !== 'none' && (lan ?? []).some((cidr) => familyOf(cidr) === 4);
+      if (translates && router.publicIp === undefined) report(at, 'publicIp is required with NAT');
+      if (!translates && router.nat !== 'none' && router.publicIp !== undefined)
+        report([...at, 'publicIp'], 'is only for routers with an IPv4 LAN: IPv6 is not translated');
       if (router.nat === 'none' && router.publicIp !== undefined)
         report([...at, 'publicIp'], 'is only for routers with NAT: this LAN is part of the internet');
-      if (router.nat === 'none' && router.forwards.length > 0) report([...at, 'forwards'], 'is only for routers with NAT');
+      if (!translates && router.forwards.length > 0) report([...at, 'forwards'], 'is only for routers with NAT in front of an IPv4 LAN');
       continue;
     }
     const other = file.regions.find((region) => region.name === router.sameAs);
     if (other === undefined || other.name === name) report([...at, 'sameAs'], `there is no other region ${router.sameAs}`);
     else if (other.router.sameAs !== undefined) report([...at, 'sameAs'], `region ${router.sameAs} has no router of its own`);
-    else if (lan !== undefined && lan !== other.lan)
-      report(['regions', r, 'lan'], `must be that of region ${other.name} (${other.lan}), or absent`);
+    else if (lan !== undefined && lan.join() !== other.lan?.join())
+      report(['regions', r, 'lan'], `must be that of region ${other.name} (${other.lan?.join(', ')}), or absent`);
     if (mtu !== undefined && mtu !== other?.mtu) report(['regions', r, 'mtu'], `belongs to region ${router.sameAs}, which owns the LAN`);
     if (
       router.nat !== 'none' ||
@@ -120,57 +123,96 @@ function checkReferences(file: TopologyFile, report: Report): void {
   if (file.dns !== undefined && !pods.has(file.dns.pod)) report(['dns', 'pod'], `there is no pod ${file.dns.pod}`);
 }
 
-function checkLans(file: TopologyFile, { routers, clusterCidr, serviceCidr }: Topology, report: Report): void {
-  if (cidrsOverlap(clusterCidr, serviceCidr)) report(['serviceCidr'], `overlaps clusterCidr ${clusterCidr}`);
-  const publicPlaces = new Map<Cidr, string>([[`${INTERNET_IP}/32` as Cidr, 'the internet itself']]);
+function checkLans(file: TopologyFile, { routers, clusterCidrs, serviceCidrs }: Topology, report: Report): void {
+  for (const service of serviceCidrs) {
+    const cluster = clusterCidrs.find((cidr) => cidrsOverlap(cidr, service));
+    if (cluster !== undefined) report(['serviceCidr'], `overlaps clusterCidr ${cluster}`);
+  }
+  for (const cidr of clusterCidrs) {
+    if (familyOf(cidr) === 6 && prefixLength(cidr) > 56) report(['clusterCidr'], `${cidr} is too narrow for a /64 for each node`);
+  }
+  const publicPlaces = new Map<Cidr, string>(INTERNET_IPS.map((ip) => [hostCidr(ip), 'the internet itself']));
   for (const router of routers) {
     const at = ['regions', file.regions.findIndex(({ name }) => name === router.region)] as const;
-    if (prefixLength(router.lan) > 29 || prefixLength(router.lan) < 8) report([...at, 'lan'], 'must be a network of /8 to /29');
-    for (const [field, cidr] of Object.entries({ clusterCidr, serviceCidr })) {
-      if (cidrsOverlap(router.lan, cidr)) report([...at, 'lan'], `overlaps ${field} ${cidr}`);
+    for (const { cidr: lan } of router.lans) {
+      const [widest, narrowest] = LAN_SIZES[familyOf(lan)];
+      if (prefixLength(lan) > narrowest || prefixLength(lan) < widest)
+        report([...at, 'lan'], `must be a network of /${widest} to /${narrowest}`);
+      for (const [field, cidrs] of Object.entries({ clusterCidr: clusterCidrs, serviceCidr: serviceCidrs })) {
+        for (const cidr of cidrs) if (cidrsOverlap(lan, cidr)) report([...at, 'lan'], `overlaps ${field} ${cidr}`);
+      }
     }
-    const own = router.nat === 'none' ? router.lan : parseCidr(`${router.publicIp}/32`);
-    const taken = [...publicPlaces].find(([cidr]) => own !== undefined && cidrsOverlap(cidr, own));
-    const field = router.nat === 'none' ? [...at, 'lan'] : [...at, 'router', 'publicIp'];
-    if (taken !== undefined) report(field, `${own} on the internet belongs to ${taken[1]} (${taken[0]})`);
-    if (own !== undefined) publicPlaces.set(own, `region ${router.region}`);
+    // IPv6 is never translated.
+    const seen = router.lans.map(({ cidr }) => cidr).filter((cidr) => router.nat === 'none' || familyOf(cidr) === 6);
+    for (const own of router.publicIp === undefined ? seen : [...seen, hostCidr(router.publicIp)]) {
+      const taken = [...publicPlaces].find(([cidr]) => cidrsOverlap(cidr, own));
+      const field = seen.includes(own) ? [...at, 'lan'] : [...at, 'router', 'publicIp'];
+      if (taken !== undefined) report(field, `${own} on the internet belongs to ${taken[1]} (${taken[0]})`);
+      publicPlaces.set(own, `region ${router.region}`);
+    }
   }
 }
 
-function checkNodes(file: TopologyFile, { nodes, pods, routers, clusterCidr }: Topology, report: Report): void {
+/** Widest and narrowest network of nodes: with room for the router and some of them. */
+const LAN_SIZES = { 4: [8, 29], 6: [32, 112] } as const;
+
+function checkNodes(file: TopologyFile, { nodes, pods, routers, clusterCidrs }: Topology, report: Report): void {
   const paths = file.regions.flatMap((region, r) => region.nodes.map((_, n) => ['regions', r, 'nodes', n] as const));
   const seen: LabNode[] = [];
   for (const [i, node] of nodes.entries()) {
     const at = paths[i] ?? [];
-    const lan = routers.find(({ name }) => name === node.router)?.lan;
-    if (lan !== undefined) checkNodeIp(node, lan, (message) => report([...at, 'ip'], message));
-    const twin = seen.find((other) => other.router === node.router && other.ip === node.ip);
-    if (twin !== undefined) report([...at, 'ip'], `${node.ip} is already that of node ${twin.name}`);
-    if (!cidrContains(clusterCidr, node.podCidr)) report([...at, 'podCidr'], `${node.podCidr} is outside clusterCidr ${clusterCidr}`);
-    const overlap = file.allowOverlap ? undefined : seen.find((other) => cidrsOverlap(other.podCidr, node.podCidr));
-    if (overlap !== undefined) {
-      report(
-        [...at, 'podCidr'],
-        `${node.podCidr} overlaps that of node ${overlap.name} (${overlap.podCidr}); allowOverlap: true permits it`,
+    const lans = routers.find(({ name }) => name === node.router)?.lans ?? [];
+    for (const ip of node.ips) {
+      checkNodeIp(
+        ip,
+        lans.map(({ cidr }) => cidr),
+        (message) => report([...at, 'ip'], message),
       );
+      const twin = seen.find((other) => other.router === node.router && other.ips.includes(ip));
+      if (twin !== undefined) report([...at, 'ip'], `${ip} is already that of node ${twin.name}`);
     }
-    const room = 2 ** (32 - prefixLength(node.podCidr)) - 3;
+    checkPodCidrs(node, clusterCidrs, (message) => report([...at, 'podCidr'], message));
+    const overlap = file.allowOverlap ? undefined : findOverlap(node, seen);
+    if (overlap !== undefined) report([...at, 'podCidr'], `${overlap}; allowOverlap: true permits it`);
     const count = pods.filter((pod) => pod.node === node.name).length;
-    if (count > room) report([...at, 'pods'], `${node.podCidr} has room for ${Math.max(room, 0)} pods, not ${count}`);
+    for (const cidr of node.podCidrs) {
+      const room = 2 ** (bitsOf(familyOf(cidr)) - prefixLength(cidr)) - 3;
+      if (count > room) report([...at, 'pods'], `${cidr} has room for ${Math.max(room, 0)} pods, not ${count}`);
+    }
     seen.push(node);
   }
 }
 
-function checkNodeIp({ ip }: LabNode, lan: Cidr, report: (message: string) => void): void {
-  const broadcast = addressAt(lan, 2 ** (32 - prefixLength(lan)) - 1);
-  if (!cidrContainsIp(lan, ip)) report(`${ip} is outside the region's LAN ${lan}`);
-  else if (ip === lastHost(lan)) report(`${ip} is the router's address in ${lan}`);
-  else if (ip === networkAddress(lan) || ip === broadcast) report(`${ip} is no host address in ${lan}`);
+function bitsOf(family: Family): number {
+  return family === 4 ? 32 : 128;
 }
 
-function checkServices(file: TopologyFile, { serviceCidr }: Topology, report: Report): void {
+function checkNodeIp(ip: Ip, lans: readonly Cidr[], report: (message: string) => void): void {
+  const lan = lans.find((cidr) => familyOf(cidr) === familyOf(ip));
+  if (lan === undefined || !cidrContainsIp(lan, ip)) report(`${ip} is outside the region's LAN ${lans.join(', ')}`);
+  else if (ip === routerAddress(lan)) report(`${ip} is the router's address in ${lan}`);
+  else if (ip === networkAddress(lan) || (familyOf(lan) === 4 && ip === addressAt(lan, 2 ** (32 - prefixLength(lan)) - 1)))
+    report(`${ip} is no host address in ${lan}`);
+}
+
+function checkPodCidrs({ podCidrs }: LabNode, clusterCidrs: readonly Cidr[], report: (message: string) => void): void {
+  for (const cidr of podCidrs) {
+    if (!clusterCidrs.some((cluster) => cidrContains(cluster, cidr))) report(`${cidr} is outside clusterCidr ${clusterCidrs.join(', ')}`);
+  }
+}
+
+function findOverlap({ podCidrs }: LabNode, seen: readonly LabNode[]): string | undefined {
+  return seen
+    .flatMap((other) => other.podCidrs.map((theirs) => ({ name: other.name, theirs })))
+    .flatMap(({ name, theirs }) =>
+      podCidrs.filter((own) => cidrsOverlap(own, theirs)).map((own) => `${own} overlaps that of node ${name} (${theirs})`),
+    )[0];
+}
+
+function checkServices(file: TopologyFile, { serviceCidrs }: Topology, report: Report): void {
   const inside = (ip: string, path: Misfit['path']): void => {
-    if (!cidrContainsIp(serviceCidr, ip as Ip)) report(path, `${ip} is outside serviceCidr ${serviceCidr}`);
+    if (!serviceCidrs.some((cidr) => cidrContainsIp(cidr, ip as Ip)))
+      report(path, `${ip} is outside serviceCidr ${serviceCidrs.join(', ')}`);
   };
   const used = new Map<string, string>();
   if (file.dns !== undefined) {
@@ -178,12 +220,15 @@ function checkServices(file: TopologyFile, { serviceCidr }: Topology, report: Re
     for (const protocol of ['TCP', 'UDP']) used.set(`${file.dns.clusterIP}:53/${protocol}`, 'dns');
   }
   for (const [s, { name, clusterIP, port, protocol, nodePort }] of file.services.entries()) {
-    inside(clusterIP, ['services', s, 'clusterIP']);
-    const keys = { port: `${clusterIP}:${port}/${protocol}`, ...(nodePort !== undefined && { nodePort: `${nodePort}/${protocol}` }) };
-    for (const [field, key] of Object.entries(keys)) {
+    const claim = (field: string, key: string): void => {
       const other = used.get(key);
-      if (other !== undefined) report(['services', s, field], `${key} is already that of ${other}`);
+      if (other !== undefined && other !== name) report(['services', s, field], `${key} is already that of ${other}`);
       used.set(key, other ?? name);
+    };
+    for (const ip of clusterIP) {
+      inside(ip, ['services', s, 'clusterIP']);
+      claim('port', `${formatIpPort(ip, port)}/${protocol}`);
     }
+    if (nodePort !== undefined) claim('nodePort', `${nodePort}/${protocol}`);
   }
 }

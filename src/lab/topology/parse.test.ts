@@ -23,7 +23,8 @@ function complaint(text: string): string {
 describe('shipped topologies', () => {
   const shipped = readdirSync(topologiesDir).filter((file) => file.endsWith('.yaml'));
 
-  it('are all there', () => expect(shipped.toSorted()).toEqual(['mini.yaml', 'ports.yaml', 'rig.yaml', 'shared-lan.yaml', 'wide.yaml']));
+  it('are all there', () =>
+    expect(shipped.toSorted()).toEqual(['dual.yaml', 'mini.yaml', 'ports.yaml', 'rig.yaml', 'shared-lan.yaml', 'six.yaml', 'wide.yaml']));
 
   it.each(shipped)('%s is valid and named as its file', (file) => {
     expect(parseTopology(readFileSync(join(topologiesDir, file), 'utf8'), file).name).toBe(file.replace('.yaml', ''));
@@ -35,9 +36,24 @@ describe('shipped topologies', () => {
     );
   });
 
+  it('dual and six have what they are for', () => {
+    const read = (name: string) => parseTopology(readFileSync(join(topologiesDir, `${name}.yaml`), 'utf8'), name);
+    expect(read('dual').pods.map(({ name, ips }) => `${name} ${ips.join()}`)).toEqual([
+      'pod-a1 10.244.1.2,fd00:10:244:1::2',
+      'pod-a2 10.244.2.2,fd00:10:244:2::2',
+      'pod-b1 10.244.3.2,fd00:10:244:3::2',
+      'pod-b2 10.244.4.2,fd00:10:244:4::2',
+      'pod-c1 10.244.5.2,fd00:10:244:5::2',
+      'pod-d1 10.244.9.2',
+    ]);
+    const six = read('six');
+    expect(six.nodes.map(({ name, ips }) => `${name} ${ips.join()}`)).toContain('b1 2001:db8:b::a');
+    expect(six.routers.flatMap(({ lans }) => lans.map(({ routerIp }) => routerIp))).toContain('2001:db8:b::fe');
+  });
+
   it('rig is the rig of the requirements', () => {
     const rig = parseTopology(readFileSync(join(topologiesDir, 'rig.yaml'), 'utf8'), 'rig.yaml');
-    expect(rig.nodes.map(({ name, region, ip, gateway }) => `${region}/${name} ${ip}${gateway ? ' gateway' : ''}`)).toEqual([
+    expect(rig.nodes.map(({ name, region, ips, gateway }) => `${region}/${name} ${ips.join()}${gateway ? ' gateway' : ''}`)).toEqual([
       'a/a1 203.0.113.1 gateway',
       'a/a2 203.0.113.2',
       'b/b1 192.168.1.10 gateway',
@@ -46,7 +62,7 @@ describe('shipped topologies', () => {
       'c/c1 192.168.1.10 gateway',
       'c/c2 192.168.1.11',
     ]);
-    expect(rig.pods.map(({ name, ip }) => `${name} ${ip}`)).toContain('pod-b2 10.244.4.2');
+    expect(rig.pods.map(({ name, ips }) => `${name} ${ips.join()}`)).toContain('pod-b2 10.244.4.2');
   });
 });
 
@@ -102,7 +118,9 @@ describe('a broken topology is answered with file, line and field', () => {
     [
       'a network with host bits',
       `name: x\nregions:\n  - name: a\n    lan: 10.0.0.1/24\n${NODE}`,
-      ['t.yaml:4: regions[0].lan: must be an IPv4 network such as 192.168.1.0/24, with no host bits set'],
+      [
+        't.yaml:4: regions[0].lan: must be a network such as 192.168.1.0/24 or 2001:db8::/64, with no host bits set and in its shortest form',
+      ],
     ],
     [
       'a wrong choice',
@@ -179,6 +197,37 @@ describe('a broken topology is answered with file, line and field', () => {
       `name: x\nregions:\n  - name: a\n    lan: 10.0.0.0/24\n${NODE}\nservices:\n  - { name: s, clusterIP: 10.96.0.1, port: 80, pods: [pod-n2] }\ndns: { pod: p, clusterIP: 10.96.0.2 }`,
       ['t.yaml:7: services[0].pods[0]: there is no pod pod-n2', 't.yaml:8: dns.pod: there is no pod p'],
     ],
+    [
+      'two networks of one family',
+      `name: x\nclusterCidr: [10.244.0.0/16, 10.245.0.0/16]\nregions:\n  - name: a\n    lan: 10.0.0.0/24\n${NODE}`,
+      ['t.yaml:2: clusterCidr: must be one of each family'],
+    ],
+    [
+      'a pod network of a family that the cluster does not have',
+      'name: x\nregions:\n  - name: a\n    lan: 10.0.0.0/24\n    nodes:\n      - { name: n1, podCidr: [10.244.1.0/24, fd00:1::/64] }',
+      ['t.yaml:6: regions[0].nodes[0].podCidr: fd00:1::/64 is outside clusterCidr 10.244.0.0/16'],
+    ],
+    [
+      'a cluster network without room for a /64 for each node',
+      `name: x\nclusterCidr: fd00:1::/64\nserviceCidr: fd00:2::/112\nregions:\n  - name: a\n    lan: 2001:db8::/64\n${NODE}`,
+      [
+        't.yaml:2: clusterCidr: fd00:1::/64 is too narrow for a /64 for each node',
+        't.yaml:7: regions[0].nodes[0].podCidr: fd00:1:0:1::/64 is outside clusterCidr fd00:1::/64',
+      ],
+    ],
+    [
+      'translation of IPv6',
+      `name: x\nregions:\n  - name: a\n    lan: 2001:db8::/64\n    router: { nat: cone, publicIp: 1.1.1.1, forwards: [{ publicPort: 1, node: n1, port: 1 }] }\n${NODE}`,
+      [
+        't.yaml:5: regions[0].router.publicIp: is only for routers with an IPv4 LAN: IPv6 is not translated',
+        't.yaml:5: regions[0].router.forwards: is only for routers with NAT in front of an IPv4 LAN',
+      ],
+    ],
+    [
+      'an IPv6 address that is written in another way than the kernel does',
+      'name: x\nregions:\n  - name: a\n    lan: 2001:db8::/64\n    nodes:\n      - { name: n1, ip: "2001:DB8::0:1" }',
+      ['t.yaml:6: regions[0].nodes[0].ip: must be an address such as 192.168.1.10 or 2001:db8::a, in its shortest form'],
+    ],
   ])('%s', (_, text, expected) => expect(complaint(text).split('\n')).toEqual(expected));
 
   it('overlapping pod networks are fine when asked for', () => {
@@ -218,7 +267,7 @@ describe('property', () => {
     (count, pods) => {
       const nodes = Array.from({ length: count }, (_, i) => ({ name: `n${i}`, pods }));
       const topology = parseTopology(JSON.stringify({ name: 'x', regions: [{ name: 'a', lan: '10.0.0.0/24', nodes }] }), 't.yaml');
-      const ips = [...topology.nodes, ...topology.pods].map(({ ip }) => ip);
+      const ips = [...topology.nodes, ...topology.pods].flatMap(({ ips: own }) => own);
       expect(new Set(ips).size).toBe(ips.length);
     },
   );

@@ -53,10 +53,11 @@ function explain(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: strin
   return [{ path: issue.path, message: issue.message.replace(/^Invalid input: /, '') }];
 }
 
-/** The only union is that of `pods`: a number or a list. */
+/** Unions are `pods`, a number or a list, and what there may be one of each family of. */
 function closest(issue: z.core.$ZodIssueInvalidUnion): string {
   const deeper = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === 'too_big' || code === 'too_small');
-  return deeper?.message.replace(/^Invalid input: /, '') ?? 'must be a number of pods or a list of their names';
+  const standard = issue.path.at(-1) === 'pods' ? 'must be a number of pods or a list of their names' : 'must be text, or a list of texts';
+  return deeper?.message.replace(/^Invalid input: /, '') ?? standard;
 }
 
 /** The line of a field, or of the nearest thing around it that is written down. */

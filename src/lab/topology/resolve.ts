@@ -1,18 +1,19 @@
 import { addressAt, type Cidr, networkAddress, prefixLength } from '../../net/cidr.ts';
-import { formatIp, type Ip, ipValue } from '../../net/ip.ts';
+import { familyOf, formatIp, type Ip, ipValue } from '../../net/ip.ts';
 import { DEFAULT_TUNNEL_PORT } from '../../api/names.ts';
 import type { NodeFile, RegionFile, TopologyFile } from './schema.ts';
 
 /** A topology with every default filled in and every reference resolved to addresses. */
 export interface Topology {
   readonly name: string;
-  readonly clusterCidr: Cidr;
-  readonly serviceCidr: Cidr;
+  /** These and all other lists of addresses: at most one of each family, IPv4 first. */
+  readonly clusterCidrs: readonly Cidr[];
+  readonly serviceCidrs: readonly Cidr[];
   readonly internet: { readonly mtuBytes: number; readonly dropIcmp: boolean };
   readonly masquerade: readonly IptablesBackend[];
   readonly kubeProxy: IptablesBackend;
   readonly rpFilter: 'strict' | 'loose' | 'off';
-  readonly ipv6: boolean;
+  readonly ipv6: 'off' | 'link-local' | 'on';
   readonly routers: readonly LabRouter[];
   readonly regions: readonly LabRegion[];
   readonly nodes: readonly LabNode[];
@@ -29,13 +30,18 @@ export interface LabRouter {
   readonly region: string;
   readonly nat: 'none' | 'cone' | 'symmetric';
   readonly publicIp?: Ip;
-  readonly lan: Cidr;
-  /** Its address in the LAN: the last usable one. */
-  readonly lanIp: Ip;
+  readonly lans: readonly LabLan[];
   readonly lanMtuBytes: number;
   readonly wanMtuBytes: number;
   readonly dropIcmp: boolean;
   readonly forwards: readonly { readonly protocol: string; readonly publicPort: number; readonly ip: Ip; readonly port: number }[];
+}
+
+/** A region's network in one family. */
+export interface LabLan {
+  readonly cidr: Cidr;
+  /** The router's address. */
+  readonly routerIp: Ip;
 }
 
 export interface LabRegion {
@@ -50,11 +56,9 @@ export interface LabNode {
   readonly name: string;
   readonly region: string;
   readonly router: string;
-  readonly ip: Ip;
+  readonly ips: readonly Ip[];
   readonly mtuBytes: number;
-  readonly podCidr: Cidr;
-  /** Address of the pod bridge: the first of `podCidr`. */
-  readonly bridgeIp: Ip;
+  readonly podCidrs: readonly Cidr[];
   readonly gateway: boolean;
   readonly underNat: boolean;
   readonly port: number;
@@ -66,18 +70,18 @@ export interface LabPod {
   readonly name: string;
   readonly node: string;
   readonly region: string;
-  readonly ip: Ip;
+  readonly ips: readonly Ip[];
 }
 
 export interface LabService {
   readonly name: string;
   readonly namespace: string;
-  readonly clusterIp: Ip;
+  readonly clusterIps: readonly Ip[];
   readonly port: number;
   readonly targetPort: number;
   readonly protocol: 'TCP' | 'UDP';
   readonly nodePort?: number;
-  readonly backends: readonly { readonly pod: string; readonly ip: Ip }[];
+  readonly backends: readonly { readonly pod: string; readonly ips: readonly Ip[] }[];
 }
 
 /** Nodes without an address get those from here on: the low ones are what people give by hand. */
@@ -88,17 +92,18 @@ export function resolveTopology(file: TopologyFile): Topology {
   const routers = file.regions.filter((region) => region.router.sameAs === undefined).map((region) => resolveRouter(file, region));
   const nodes = resolveNodes(file, routers);
   const pods = resolvePods(file, nodes);
-  const ipOfPod = new Map(pods.map((pod) => [pod.name, pod.ip]));
-  const backends = (names: readonly string[]) => names.flatMap((pod) => (ipOfPod.has(pod) ? [{ pod, ip: ipOfPod.get(pod) as Ip }] : []));
+  const podsByName = new Map(pods.map((pod) => [pod.name, pod]));
+  const backends = (names: readonly string[]): LabService['backends'] =>
+    names.flatMap((name) => podsByName.get(name) ?? []).map(({ name, ips }) => ({ pod: name, ips }));
   return {
     name: file.name,
-    clusterCidr: file.clusterCidr as Cidr,
-    serviceCidr: file.serviceCidr as Cidr,
+    clusterCidrs: file.clusterCidr as Cidr[],
+    serviceCidrs: file.serviceCidr as Cidr[],
     internet: { mtuBytes: file.internet.mtu, dropIcmp: file.internet.dropIcmp },
     masquerade: [...new Set(file.masquerade)],
     kubeProxy: file.kubeProxy,
     rpFilter: file.rpFilter,
-    ipv6: file.ipv6,
+    ipv6: hasIpv6(file) ? 'on' : file.ipv6 ? 'link-local' : 'off',
     routers: routers.map((router) => ({ ...router, forwards: resolveForwards(file, router, nodes) })),
     regions: file.regions.map(({ name, replicas, exposeType, annotations, router }) => ({
       name,
@@ -111,7 +116,7 @@ export function resolveTopology(file: TopologyFile): Topology {
     pods,
     services: file.services.map(({ clusterIP, targetPort, nodePort, pods: names, ...rest }) => ({
       ...rest,
-      clusterIp: clusterIP as Ip,
+      clusterIps: clusterIP as Ip[],
       targetPort: targetPort ?? rest.port,
       ...(nodePort !== undefined && { nodePort }),
       backends: backends(names),
@@ -124,21 +129,32 @@ export function routerName(region: string): string {
   return `router-${region}`;
 }
 
-/** Last usable address: the router's. */
-export function lastHost(lan: Cidr): Ip {
-  return addressAt(lan, Math.max(2 ** (32 - prefixLength(lan)) - 2, 0));
+function hasIpv6({ clusterCidr, serviceCidr, regions }: TopologyFile): boolean {
+  return [...clusterCidr, ...serviceCidr, ...regions.flatMap(({ lan = [] }) => lan)].some((cidr) => familyOf(cidr) === 6);
+}
+
+/** In IPv6, where nobody fills a network: as in a /24. */
+const ROUTER_NUMBER_6 = 254;
+
+/** The router's address: the last usable one. */
+export function routerAddress(lan: Cidr): Ip {
+  return addressAt(lan, familyOf(lan) === 6 ? ROUTER_NUMBER_6 : Math.max(2 ** (32 - prefixLength(lan)) - 2, 0));
+}
+
+/** Of a node's pod network: its pod bridge. */
+export function bridgeAddress(podCidr: Cidr): Ip {
+  return addressAt(podCidr, 1);
 }
 
 function resolveRouter(file: TopologyFile, region: RegionFile): LabRouter {
   const { nat, publicIp, dropIcmp, mtu } = region.router;
-  const lan = (region.lan ?? '0.0.0.0/32') as Cidr;
+  const lans = (region.lan ?? []) as Cidr[];
   return {
     name: routerName(region.name),
     region: region.name,
     nat,
     ...(publicIp !== undefined && { publicIp: publicIp as Ip }),
-    lan,
-    lanIp: lastHost(lan),
+    lans: lans.map((cidr) => ({ cidr, routerIp: routerAddress(cidr) })),
     lanMtuBytes: region.mtu ?? file.internet.mtu,
     wanMtuBytes: mtu ?? file.internet.mtu,
     dropIcmp,
@@ -150,7 +166,8 @@ function resolveForwards(file: TopologyFile, router: LabRouter, nodes: readonly 
   const forwards = file.regions.find(({ name }) => name === router.region)?.router.forwards ?? [];
   return forwards.flatMap(({ node, protocol, publicPort, port }) => {
     const target = nodes.find(({ name }) => name === node);
-    return target === undefined ? [] : [{ protocol, publicPort, port, ip: target.ip }];
+    const ip = target?.ips.find((each) => familyOf(each) === 4);
+    return ip === undefined ? [] : [{ protocol, publicPort, port, ip }];
   });
 }
 
@@ -161,15 +178,13 @@ function resolveNodes(file: TopologyFile, routers: readonly LabRouter[]): LabNod
     return router === undefined ? [] : region.nodes.map((node) => ({ node, region, router }));
   });
   return placed.map(({ node, region, router }, index) => {
-    const podCidr = (node.podCidr ?? defaultPodCidr(file.clusterCidr as Cidr, index + 1)) as Cidr;
     return {
       name: node.name,
       region: region.name,
       router: router.name,
-      ip: (node.ip ?? nextFree(router.lan, taken.get(router.name) ?? new Set())) as Ip,
+      ips: (node.ip ?? router.lans.map(({ cidr }) => nextFree(cidr, taken.get(router.name) ?? new Set()))) as Ip[],
       mtuBytes: router.lanMtuBytes,
-      podCidr,
-      bridgeIp: addressAt(podCidr, 1),
+      podCidrs: (node.podCidr ?? file.clusterCidr.map((cidr) => defaultPodCidr(cidr as Cidr, index + 1))) as Cidr[],
       gateway: node.gateway,
       // Behind a NAT nobody can call it, unless its tunnel port is forwarded.
       underNat: router.nat !== 'none' && !isForwardedTo(file, node.name),
@@ -186,11 +201,14 @@ function isForwardedTo(file: TopologyFile, node: string): boolean {
 
 function takenAddresses(file: TopologyFile, router: LabRouter): Set<string> {
   const sharing = file.regions.filter((region) => routerName(region.router.sameAs ?? region.name) === router.name);
-  return new Set([router.lanIp, ...sharing.flatMap((region) => region.nodes.flatMap(({ ip }) => ip ?? []))]);
+  return new Set([
+    ...router.lans.map(({ routerIp }) => routerIp),
+    ...sharing.flatMap((region) => region.nodes.flatMap(({ ip }) => ip ?? [])),
+  ]);
 }
 
 function nextFree(lan: Cidr, taken: Set<string>): Ip {
-  const size = 2 ** (32 - prefixLength(lan));
+  const size = 2 ** ((familyOf(lan) === 4 ? 32 : 128) - prefixLength(lan));
   const first = size > 2 * FIRST_AUTOMATIC_HOST ? FIRST_AUTOMATIC_HOST : 1;
   let index = first;
   while (taken.has(addressAt(lan, index)) && index < size) index++;
@@ -201,13 +219,19 @@ function nextFree(lan: Cidr, taken: Set<string>): Ip {
 
 function defaultPodCidr(clusterCidr: Cidr, position: number): string {
   const { family, value } = ipValue(networkAddress(clusterCidr));
-  return `${formatIp({ family, value: value + BigInt(position) * 256n })}/24`;
+  const [length, hostBits] = family === 4 ? [24, 8n] : [64, 64n];
+  return `${formatIp({ family, value: value + (BigInt(position) << hostBits) })}/${length}`;
 }
 
 function resolvePods(file: TopologyFile, nodes: readonly LabNode[]): LabPod[] {
   const written = file.regions.flatMap((region) => region.nodes);
-  return nodes.flatMap(({ name, region, podCidr }, i) =>
-    podNames(written[i] ?? { name, pods: 0 }).map((pod, k) => ({ name: pod, node: name, region, ip: addressAt(podCidr, k + 2) })),
+  return nodes.flatMap(({ name, region, podCidrs }, i) =>
+    podNames(written[i] ?? { name, pods: 0 }).map((pod, k) => ({
+      name: pod,
+      node: name,
+      region,
+      ips: podCidrs.map((cidr) => addressAt(cidr, k + 2)),
+    })),
   );
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseCidr } from '../../net/cidr.ts';
-import { familyOf, parseIp } from '../../net/ip.ts';
+import { familiesOf, familyOf, parseIp } from '../../net/ip.ts';
 import { DEFAULT_TUNNEL_PORT } from '../../api/names.ts';
 
 /** Linux interface names hold 15 characters (IFNAMSIZ); nodes and regions give their name to the device that leads to them. */
@@ -21,12 +21,17 @@ const podName = name(POD_NAME_MAX);
 const ip4 = z
   .string()
   .refine((text) => parseIp(text) !== undefined && familyOf(text) === 4, 'must be an IPv4 address such as 192.168.1.10');
-const cidr4 = z
+const ip = z
+  .string()
+  .refine((text) => parseIp(text) === text, 'must be an address such as 192.168.1.10 or 2001:db8::a, in its shortest form');
+const cidr = z
   .string()
   .refine(
-    (text) => familyOf(text) === 4 && parseCidr(text) === text,
-    'must be an IPv4 network such as 192.168.1.0/24, with no host bits set',
+    (text) => parseCidr(text) === text,
+    'must be a network such as 192.168.1.0/24 or 2001:db8::/64, with no host bits set and in its shortest form',
   );
+const ips = ofFamilies(ip);
+const cidrs = ofFamilies(cidr);
 
 const forward = z.strictObject({
   publicPort: port.describe("Port on the router's public address."),
@@ -40,9 +45,9 @@ const router = z.strictObject({
     .enum(['none', 'cone', 'symmetric'])
     .default('none')
     .describe(
-      'none: the LAN is part of the internet. cone: masquerade that keeps the port. symmetric: a random port for each destination.',
+      'none: the LAN is part of the internet. cone: masquerade that keeps the port. symmetric: a random port for each destination. IPv6 is never translated: both of these then drop what nobody inside asked for.',
     ),
-  publicIp: ip4.optional().describe("The router's address on the internet; required with NAT."),
+  publicIp: ip4.optional().describe("The router's IPv4 address on the internet; required with NAT in front of an IPv4 LAN."),
   forwards: z.array(forward).default([]).describe('Port forwards from the public address to nodes.'),
   dropIcmp: z.boolean().default(false).describe('Drop every ICMP packet, also the router’s own "fragmentation needed".'),
   mtu: mtu.optional().describe('MTU of the link to the internet; default `internet.mtu`.'),
@@ -51,13 +56,17 @@ const router = z.strictObject({
 
 const node = z.strictObject({
   name: deviceName.describe('Name of the Node and of its network namespace.'),
-  ip: ip4.optional().describe("Address in the region's LAN; default the first free one from the tenth on."),
-  podCidr: cidr4
+  ip: ips
     .optional()
-    .describe('Addresses of its pods; default: the /24 of `clusterCidr` that has the position of the node as its number.'),
+    .describe("Address in the region's LAN, or a list of one of each family; default the first free ones from the tenth on."),
+  podCidr: cidrs
+    .optional()
+    .describe(
+      'Addresses of its pods, or a list of one of each family; default: the /24 (IPv6: /64) of each `clusterCidr` that has the position of the node as its number.',
+    ),
   gateway: z.boolean().default(false).describe('List the node in `spec.endpoints` of its Gateway, in the order of the nodes here.'),
   port: port.optional().describe(`UDP port that the tunnel listens on; default ${DEFAULT_TUNNEL_PORT}.`),
-  publicIp: ip4.optional().describe('`publicIP` of the endpoint, as a person would write it into the Gateway.'),
+  publicIp: ip.optional().describe('`publicIP` of the endpoint, as a person would write it into the Gateway.'),
   publicPort: port.optional().describe('`publicPort` of the endpoint.'),
   pods: z
     .union([z.int().min(0).max(200), z.array(podName)])
@@ -67,7 +76,11 @@ const node = z.strictObject({
 
 const region = z.strictObject({
   name: deviceName.describe('Name of the Gateway.'),
-  lan: cidr4.optional().describe('Network of the nodes; its last address is the router. Required unless `router.sameAs` is given.'),
+  lan: cidrs
+    .optional()
+    .describe(
+      'Network of the nodes, or a list of one of each family; the router is its last address (IPv6: number 254). Required unless `router.sameAs` is given.',
+    ),
   mtu: mtu.optional().describe('MTU of the LAN and of the pods; default `internet.mtu`.'),
   router: router.prefault({}).describe('What stands between the LAN and the internet.'),
   nodes: z.array(node).min(1).describe('Nodes of the region.'),
@@ -79,7 +92,7 @@ const region = z.strictObject({
 const service = z.strictObject({
   name: podName.describe('Name of the Service.'),
   namespace: podName.default('default').describe('Namespace of the Service; only part of its DNS name.'),
-  clusterIP: ip4.describe('Address inside `serviceCidr`.'),
+  clusterIP: ips.describe('Address inside `serviceCidr`, or a list of one of each family.'),
   port: port.describe('Port of the Service.'),
   targetPort: port.optional().describe('Port on the pods; default `port`.'),
   protocol: z.enum(['TCP', 'UDP']).default('TCP').describe('Protocol.'),
@@ -92,12 +105,14 @@ const dns = z.strictObject({
   clusterIP: ip4.describe("Address of the DNS service; every pod's resolv.conf names it."),
 });
 
-/** A topology file as a person writes it. Unknown fields are errors. Addresses are IPv4. */
+/** A topology file as a person writes it. Unknown fields are errors. IPv6 is on where the file has IPv6 networks. */
 export const topologySchema = z.strictObject({
   $schema: z.string().optional().describe('For editors; ignored.'),
   name: labName.describe('Name of the lab unless `--name` gives another.'),
-  clusterCidr: cidr4.default('10.244.0.0/16').describe('Holds the pod networks of all nodes.'),
-  serviceCidr: cidr4.default('10.96.0.0/16').describe('Holds the cluster IPs of all services.'),
+  clusterCidr: cidrs
+    .prefault('10.244.0.0/16')
+    .describe('Holds the pod networks of all nodes. A list of one of each family makes a dual-stack cluster.'),
+  serviceCidr: cidrs.prefault('10.96.0.0/16').describe('Holds the cluster IPs of all services; one of a family, or a list of one of each.'),
   internet: z
     .strictObject({
       mtu: mtu.default(1500).describe('MTU of every link that has none of its own.'),
@@ -112,8 +127,8 @@ export const topologySchema = z.strictObject({
     .describe("iptables back ends that hold the CNI's masquerade rule on every node; an empty list for none."),
   kubeProxy: z.enum(['legacy', 'nft']).default('nft').describe("iptables back end that holds kube-proxy's rules, when there are services."),
   rpFilter: z.enum(['strict', 'loose', 'off']).default('off').describe('Reverse path filter of all devices of all nodes.'),
-  ipv6: z.boolean().default(false).describe('Leave IPv6 switched on (link-local addresses only).'),
-  services: z.array(service).default([]).describe('Services, as rules that kube-proxy writes on every node.'),
+  ipv6: z.boolean().default(false).describe('Leave IPv6 switched on (link-local addresses only), also where the file has no IPv6 network.'),
+  services: z.array(service).prefault([]).describe('Services, as rules that kube-proxy writes on every node.'),
   dns: dns.optional().describe('Cluster DNS.'),
   allowOverlap: z.boolean().default(false).describe('Allow pod networks of different nodes to overlap.'),
 });
@@ -126,6 +141,14 @@ export type NodeFile = RegionFile['nodes'][number];
 /** JSON Schema (draft 2020-12) of a topology file, for editors. */
 export function topologyJsonSchema(): unknown {
   return { title: 'Raven lab topology', ...z.toJSONSchema(topologySchema, { io: 'input' }) };
+}
+
+/** One text, or a list with one of each family; read as a list, IPv4 first. */
+function ofFamilies(text: z.ZodType<string, string>): z.ZodType<string[], string | string[]> {
+  return z
+    .union([text, z.array(text).min(1).max(2)])
+    .transform((value) => (typeof value === 'string' ? [value] : value).toSorted((a, b) => familyOf(a) - familyOf(b)))
+    .refine((list) => list.length === familiesOf(list).length, 'must be one of each family');
 }
 
 function name(max: number): z.ZodString {
