@@ -47,6 +47,7 @@ export function syntheticFacts(dev: string, dataPath: LocalFacts['dataPath']): L
     underlay: { dev, mtuBytes: 1500, prefixes: prefix === undefined ? [] : [prefix] },
     hostSources: host === undefined ? {} : { 4: host },
     ipv6Forwarding: undefined,
+    driver: 'ipsec',
     dataPath,
   };
 }

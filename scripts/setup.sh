@@ -67,6 +67,9 @@ packages_lab() {
     needs libstrongswan-standard-plugins plugin openssl
     # ESP in user space.
     needs libcharon-extra-plugins plugin kernel-libipsec
+    needs wireguard-tools have wg
+    # For kernels without WireGuard.
+    needs wireguard-go have wireguard-go
 }
 
 packages_kernel() {

@@ -63,7 +63,7 @@ user() { contain "$image_user" -all "$@"; }
 
 # The programs that agent and charon start, and none that only building needs.
 programs() {
-    for program in ip bridge nft unshare charon-systemd; do
+    for program in ip bridge nft unshare charon-systemd wg wireguard-go; do
         user sh -c "command -v $program" || { echo "$program is not in the image"; return 1; }
     done
     for program in npm gcc make wget; do

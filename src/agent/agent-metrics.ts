@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { NodePlan } from '../domain/node-plan.ts';
-import type { TunnelState } from '../drivers/ipsec/tunnel-driver.ts';
+import type { TunnelState } from '../drivers/tunnel/tunnel-driver.ts';
 import { createMetrics, type MetricDefinition } from '../lib/metrics.ts';
 import type { RequestRecord } from '../store/kube/kube-client.ts';
 import type { AgentObserver } from './observer.ts';

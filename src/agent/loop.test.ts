@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Gateway, gatewaySchema } from '../api/gateway.ts';
+import type { VpnDriver } from '../domain/node-plan.ts';
 import type { Exec } from '../drivers/exec/exec.ts';
-import { createMemoryNetwork, type MemoryNetwork } from '../drivers/ipsec/memory-driver.ts';
+import { createMemoryNetwork, memoryKey, type MemoryNetwork } from '../drivers/tunnel/memory-driver.ts';
 import { createMemoryKernel, type MemoryKernel } from '../drivers/memory-kernel.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -72,10 +73,9 @@ function startAgent(
   machine: Machine,
   store: ClusterStore,
   network: MemoryNetwork,
-  hosts: Record<string, string[]> = {},
-  clock = systemClock,
+  { hosts = {}, clock = systemClock, name = 'ipsec' }: { hosts?: Record<string, string[]>; clock?: Clock; name?: VpnDriver } = {},
 ) {
-  const tunnels = network.driver({ node: machine.node, dataPath: 'kernel' });
+  const tunnels = network.driver({ node: machine.node, name, dataPath: 'kernel' });
   const agent = createAgent({
     node: machine.node,
     store,
@@ -116,6 +116,24 @@ describe('an agent', () => {
     );
   });
 
+  it('learns the WireGuard keys of others and publishes its own; changing the driver changes its device and names who has not', async () => {
+    const { store, network, a1, b1 } = site();
+    startAgent(a1, store, network, { name: 'wireguard' });
+    const { agent } = startAgent(b1, store, network, { name: 'wireguard' });
+    await soon(() => linkNames(b1)).toEqual(['raven-wg0', 'raven0']);
+    await soon(async () => (await store.get('TunnelEndpoint', 'a1'))?.status?.links[0]?.state).toBe('Up');
+    const { driver, publicKey } = (await store.get('TunnelEndpoint', 'b1'))!.spec;
+    expect({ driver, publicKey }).toEqual({ driver: 'wireguard', publicKey: memoryKey('b1') });
+    await agent.stop();
+    startAgent(b1, store, network);
+    const reasons = async (node: string) =>
+      (await store.get('TunnelEndpoint', node))?.status?.conditions.flatMap(({ status, reason }) => (status === 'False' ? reason : []));
+    await soon(() => reasons('a1')).toEqual(['VpnDriverDiffers']);
+    await soon(() => reasons('b1')).toEqual(['VpnDriverDiffers']);
+    await soon(() => linkNames(b1)).toEqual(['raven0']);
+    expect((await store.get('TunnelEndpoint', 'b1'))!.spec.publicKey).toBeUndefined();
+  });
+
   it('leaves everything when it stops, and its successor takes it over without a write', async () => {
     const { store, network, a1, b1 } = site();
     startAgent(a1, store, network);
@@ -134,7 +152,7 @@ describe('an agent', () => {
   it('carries IPv6 as soon as regions have it, without waiting for its next look at the machine', async () => {
     const { store, network, b1 } = site();
     const neverAgain: Clock = { ...systemClock, after: () => () => undefined };
-    startAgent(b1, store, network, {}, neverAgain);
+    startAgent(b1, store, network, { clock: neverAgain });
     await soon(() => linkNames(b1)).toEqual(['raven0', 'rvn-a1']);
     for (const { gateway: each, subnet } of [
       { gateway: A, subnet: 'fd00:1::/64' },
@@ -168,7 +186,7 @@ describe('an agent', () => {
     const store = createMemoryStore([exposed('198.51.100.9'), B]);
     // The first one by text is of a family that the node does not have.
     const hosts: Record<string, string[]> = { 'lb.example': ['2001:db8::70', '203.0.113.70'] };
-    startAgent(a1, store, network, hosts);
+    startAgent(a1, store, network, { hosts });
     const caller = startAgent(b1, store, network);
     const write = async (...addresses: string[]): Promise<unknown> => {
       const { metadata } = (await store.get('Gateway', 'a'))!;

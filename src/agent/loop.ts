@@ -1,7 +1,7 @@
 import type { Gateway } from '../api/gateway.ts';
 import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
 import type { LoopProgress } from '../domain/agent-health.ts';
-import type { LocalFacts } from '../domain/facts.ts';
+import type { LocalFacts, MachineFacts } from '../domain/facts.ts';
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { NodePlan } from '../domain/node-plan.ts';
 import type { LinkHealth } from '../domain/paths.ts';
@@ -11,7 +11,7 @@ import { describeEndpoint } from '../domain/report.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
 import type { Exec } from '../drivers/exec/exec.ts';
 import { observeFacts } from '../drivers/facts/local-facts.ts';
-import type { TunnelDriver, TunnelState } from '../drivers/ipsec/tunnel-driver.ts';
+import type { TunnelDriver, TunnelState } from '../drivers/tunnel/tunnel-driver.ts';
 import type { Kernel } from '../drivers/kernel.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type Coalescer, createCoalescer } from '../lib/coalesce.ts';
@@ -68,7 +68,7 @@ export function createAgent(parts: AgentParts): Agent {
   const endpoints = new Map<string, TunnelEndpoint>();
   const synced = new Set<string>();
   const logged = new Set<string>();
-  let facts: Omit<LocalFacts, 'dataPath'> | undefined;
+  let facts: MachineFacts | undefined;
   /** What `facts` were asked for: with other pod CIDRs the answers are others. */
   let factsFor: string | undefined;
   let appliedText: string | undefined;
@@ -113,7 +113,7 @@ export function createAgent(parts: AgentParts): Agent {
     const queryText = JSON.stringify(query);
     if (full || facts === undefined || queryText !== factsFor) facts = await observeFacts(exec, query);
     factsFor = queryText;
-    const local: LocalFacts = { ...facts, dataPath: tunnels.dataPath };
+    const local: LocalFacts = { ...facts, driver: tunnels.name, dataPath: tunnels.dataPath };
     const health = healthOf(await listTunnels());
     const plannedAt = performance.now();
     const next = plan({ node, snapshot, facts: local, health });
@@ -198,6 +198,7 @@ export function createAgent(parts: AgentParts): Agent {
       plan: next,
       facts: local,
       dataPathReason,
+      publicKey: tunnels.publicKey(),
       tunnels: seen,
       rtts: prober.rtts(),
       resolved: names.follow(ownHostNames(snapshot)),

@@ -1,5 +1,5 @@
 import type { NodePlan } from '../domain/node-plan.ts';
-import type { TunnelState } from '../drivers/ipsec/tunnel-driver.ts';
+import type { TunnelState } from '../drivers/tunnel/tunnel-driver.ts';
 
 /** Hears what the loop does, for metrics. */
 export interface AgentObserver {

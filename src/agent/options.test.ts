@@ -19,6 +19,7 @@ describe("the agent's options", () => {
       parseAgentOptions({ ...flags, store: 'kube' }, { NODE_NAME: 'b1', NODE_IP: '192.0.2.7', VPN_CONNECTION_PSK: 'from the Secret' }),
     ).toEqual({
       node: 'b1',
+      vpnDriver: 'ipsec',
       store: 'kube',
       psk: { text: 'from the Secret' },
       charon: 'own',
@@ -52,7 +53,7 @@ describe("the agent's options", () => {
     [{}, {}, /^--node: is required, as NODE_NAME is not set/],
     [{ node: 'b1', forwardNodeIp: 'true' }, {}, /^--forward-node-ip: true is not there yet/],
     [{ node: 'b1', forwardNodeIp: 'maybe' }, {}, /^--forward-node-ip: is true or false/],
-    [{ node: 'b1', vpnDriver: 'wireguard' }, {}, /^--vpn-driver: "wireguard" is not known; there is: ipsec$/],
+    [{ node: 'b1', vpnDriver: 'openvpn' }, {}, /^--vpn-driver: "openvpn" is not known; there is: ipsec, wireguard$/],
     [{ node: 'b1', charon: 'theirs' }, {}, /^--charon: "theirs" is not known; there is: own, external$/],
     [{ node: 'b1', metricBindAddr: '10265' }, {}, /^--metric-bind-addr: "10265" is no address/],
     [{ node: 'b1' }, { NODE_IP: 'here' }, /^NODE_IP: "here" is no IP address/],

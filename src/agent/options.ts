@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { VPN_DRIVERS, type VpnDriver } from '../domain/node-plan.ts';
 import { UserError } from '../lib/errors.ts';
 import { notKnown, parseFlags } from '../lib/flags.ts';
 import { LOG_LEVELS } from '../lib/logger-levels.ts';
@@ -16,6 +17,7 @@ export interface AgentEnvironment {
 export interface AgentOptions {
   readonly node: string;
   readonly store: string | undefined;
+  readonly vpnDriver: VpnDriver;
   readonly psk: { readonly file: string } | { readonly text: string } | undefined;
   readonly stateDir: string;
   readonly runDir: string;
@@ -32,7 +34,10 @@ const schema = z.object({
   store: z.string().optional(),
   pskFile: z.string().optional(),
   // The existing Go implementation's word for it: its settings apply unchanged.
-  vpnDriver: z.preprocess((value) => (value === 'libreswan' ? 'ipsec' : value), z.enum(['ipsec'], { error: notKnown('ipsec') })),
+  vpnDriver: z.preprocess(
+    (value) => (value === 'libreswan' ? 'ipsec' : value),
+    z.enum(VPN_DRIVERS, { error: notKnown(VPN_DRIVERS.join(', ')) }),
+  ),
   forwardNodeIp: z.stringbool({ error: 'is true or false' }).refine((value) => !value, {
     message: 'true is not there yet: only pod addresses and Service addresses are carried between regions',
   }),
@@ -49,7 +54,7 @@ const schema = z.object({
 /** @throws {UserError} naming every flag that is wrong */
 export function parseAgentOptions(input: Readonly<Record<string, unknown>>, env: AgentEnvironment): AgentOptions {
   const flags = parseFlags(schema, { ...input, node: input['node'] ?? (env.NODE_NAME || undefined) });
-  const { pskFile, metricBindAddr, healthBindAddr, vpnDriver: _, forwardNodeIp: __, ...rest } = flags;
+  const { pskFile, metricBindAddr, healthBindAddr, forwardNodeIp: _, ...rest } = flags;
   return {
     ...rest,
     store: flags.store,

@@ -1,17 +1,13 @@
 import { lookup } from 'node:dns/promises';
 import { judgeLiveness, judgeReadiness } from '../domain/agent-health.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
-import { openCharonExchange } from '../drivers/ipsec/charon-exchange.ts';
-import { type DataPathChoice, detectDataPath } from '../drivers/ipsec/data-path.ts';
-import { createIpsecDriver } from '../drivers/ipsec/ipsec-driver.ts';
-import { poll } from '../drivers/ipsec/process.ts';
-import { checkPskText, readPskFile } from '../drivers/ipsec/psk-file.ts';
 import { createKernel } from '../drivers/kernel.ts';
 import { watchKernel } from '../drivers/monitor.ts';
 import { type ObservabilityOptions, type ObservabilityServer, startObservabilityServer } from '../drivers/observability/server.ts';
 import { openEcho } from '../drivers/probe/echo.ts';
+import { removeKey } from '../drivers/wireguard/key-file.ts';
 import { systemClock } from '../lib/clock.ts';
-import { messageOf, UserError } from '../lib/errors.ts';
+import { messageOf } from '../lib/errors.ts';
 import { createLogger, type Logger } from '../lib/logger.ts';
 import { removeMirror } from '../store/mirror/copy-file.ts';
 import { type AgentMetrics, createAgentMetrics } from './agent-metrics.ts';
@@ -20,30 +16,31 @@ import { openCluster } from './open-cluster.ts';
 import { type AgentOptions, parseAgentOptions } from './options.ts';
 import { createProber } from './prober.ts';
 import { createNameResolver } from './name-resolver.ts';
+import { openVpn, readSecret, removeTunnels } from './vpn.ts';
 
 /** `raven agent`: builds the real parts, and works until SIGTERM or SIGINT. */
 export async function runAgent(input: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Promise<void> {
   const options = parseAgentOptions(input, env);
-  const { node, stateDir, runDir, logLevel } = options;
+  const { node, logLevel } = options;
   const log = createLogger('agent', logLevel);
   if (options.cleanup) return cleanUp(options, log);
   const exec = hostExec;
-  const psk = await readPsk(options);
+  const secret = await readSecret(options);
   const stopping = stopSignal();
   const metrics = createAgentMetrics();
   const store = await openCluster({ ...options, env, metrics, log });
   let agent: Agent | undefined;
   const servers = await startServers(options, metrics, log, () => agent);
   try {
-    const choice = await chooseDataPath(options, stopping, log);
-    if (choice === undefined) return;
-    const { dataPath, reason } = choice;
+    const vpn = await openVpn({ ...options, secret }, stopping, log);
+    if (vpn === undefined) return;
+    const { driver, reason } = vpn;
     agent = createAgent({
       node,
       store,
       exec,
       kernel: createKernel(exec, { log, sysctlRoot: options.sysctlDir }),
-      tunnels: createIpsecDriver({ exec, runDir, stateDir, psk, dataPath, log, charon: options.charon, sysctlDir: options.sysctlDir }),
+      tunnels: driver,
       dataPathReason: reason,
       prober: createProber(openEcho, log),
       names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),
@@ -52,7 +49,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       observer: metrics.observer,
     });
     store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
-    log.info({ node, store: options.store, dataPath, reason }, 'started');
+    log.info({ node, store: options.store, vpnDriver: driver.name, dataPath: driver.dataPath, reason }, 'started');
     await work(agent, stopping);
   } finally {
     log.info('stopping; everything stays in place');
@@ -74,29 +71,6 @@ async function work(agent: Agent, stopping: AbortSignal): Promise<void> {
   await monitor.close();
   await agent.stop();
 }
-
-async function readPsk({ psk }: AgentOptions): Promise<string> {
-  if (psk === undefined) {
-    const message = 'is required, as VPN_CONNECTION_PSK is not set: a file with the secret that all gateways share';
-    throw new UserError([{ source: '--psk-file', message }]);
-  }
-  return 'file' in psk ? readPskFile(psk.file) : checkPskText(psk.text, 'VPN_CONNECTION_PSK');
-}
-
-/** Who runs charon decides for both. Undefined when the agent is told to stop while it waits. */
-async function chooseDataPath({ charon, runDir }: AgentOptions, stopping: AbortSignal, log: Logger): Promise<DataPathChoice | undefined> {
-  if (charon === 'own') return detectDataPath(hostExec);
-  const { dataPath } = openCharonExchange(runDir);
-  for (;;) {
-    const found = await poll(async () => (stopping.aborted ? 'stop' : await dataPath.read()), WAIT_LOG_MS);
-    if (found === 'stop') return undefined;
-    if (found !== undefined) return found;
-    log.warn({ runDir }, 'waiting for `raven charon` with the same --run-dir');
-  }
-}
-
-/** How often the log says what the agent waits for. */
-const WAIT_LOG_MS = 10_000;
 
 /** A port that is taken is no reason to leave a node without its tunnels. */
 async function startServers(
@@ -125,11 +99,12 @@ async function startServers(
   });
 }
 
-async function cleanUp({ stateDir, runDir }: AgentOptions, log: Logger): Promise<void> {
-  await createIpsecDriver({ exec: hostExec, runDir, stateDir, psk: '', dataPath: 'user', log }).cleanup();
+async function cleanUp(options: AgentOptions, log: Logger): Promise<void> {
+  await removeTunnels(options, log);
   const removed = await createKernel(hostExec, { log }).cleanup();
   for (const line of removed) process.stdout.write(`${line}\n`);
-  await removeMirror(stateDir);
+  await removeMirror(options.stateDir);
+  await removeKey(options.stateDir);
   process.stderr.write(`raven: removed ${removed.length} objects\n`);
 }
 

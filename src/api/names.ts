@@ -23,6 +23,8 @@ export const VXLAN_PORT = 4472;
 export const TUNNEL_DEVICE_PREFIX = 'rvn-';
 /** The TUN device of the user-space IPsec data path. */
 export const USER_TUNNEL_DEVICE = 'rvn-ipsec';
+/** The WireGuard device: the kernel's, or the TUN device of wireguard-go. */
+export const WIREGUARD_DEVICE = 'raven-wg0';
 /** Interface group of all tunnel devices; nft and rules match it (`ip-link(8)` group). */
 export const TUNNEL_GROUP = 9027;
 /** Routes to other regions. */
@@ -80,6 +82,8 @@ export const GATEWAY_TYPE_LABEL = 'raven.openyurt.io/gateway-type';
 export const ENDPOINTS_NAME_LABEL = 'raven.openyurt.io/endpoints-name';
 /** Annotation of exposing Services: other controllers of the platform leave them alone. */
 export const SERVICE_DISCARD_ANNOTATION = 'svc.openyurt.io/discard';
+/** Where an agent keeps sockets and process numbers, unless told otherwise. */
+export const DEFAULT_RUN_DIR = '/run/raven';
 /** TCP ports of the agent and the controller for Prometheus and for probes. */
 export const METRICS_PORT = 10265;
 export const HEALTH_PORT = 10275;

@@ -35,8 +35,11 @@ export type TunnelLink = z.infer<typeof link>;
 const spec = z.looseObject({
   gateway: z.string().describe('Gateway object of the region.'),
   nodeName: z.string().describe('Node that this endpoint is; the object has the same name.'),
-  driver: z.string().describe('VPN driver: `ipsec`.'),
-  dataPath: z.enum(['kernel', 'user']).describe('`kernel` (ESP and XFRM interfaces) or `user` (kernel-libipsec).'),
+  driver: z.string().describe('VPN driver: `ipsec` or `wireguard`.'),
+  dataPath: z
+    .enum(['kernel', 'user'])
+    .describe('`kernel` (ESP and XFRM interfaces, or WireGuard) or `user` (kernel-libipsec, or wireguard-go).'),
+  publicKey: z.string().optional().describe('Public key of the node’s WireGuard device; absent with another driver.'),
   port: z.int().describe('UDP port that the tunnel listens on.'),
   underlayMtu: z.int().describe('MTU in bytes of the link that carries the tunnels.'),
   overlayIP: z.string().optional().describe('Address inside the region’s pod CIDRs on which the agent answers probes.'),

@@ -1,14 +1,16 @@
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { LocalFacts } from '../domain/facts.ts';
 import { hasIpv6 } from '../domain/families.ts';
-import type { NodePlan } from '../domain/node-plan.ts';
+import { type NodePlan, VPN_DRIVERS, type WireguardPlan } from '../domain/node-plan.ts';
 import { plan } from '../domain/plan.ts';
 import { formatPlan } from '../domain/plan-text.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
+import { diffWireguard, EMPTY_DEVICE, formatWgChange, type WgGoal } from '../domain/wireguard-diff.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
 import { formatConnection, planConnections } from '../drivers/ipsec/connection.ts';
 import { observeFacts } from '../drivers/facts/local-facts.ts';
 import { createKernel } from '../drivers/kernel.ts';
+import { observeWireguard } from '../drivers/wireguard/wireguard-go.ts';
 import { UserError } from '../lib/errors.ts';
 import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
 import { openStore } from '../store/open-store.ts';
@@ -44,13 +46,11 @@ export async function runPlan({ store: storeText, node, output, diff = false }: 
     const result = plan({ node, snapshot, facts: here, health });
     if (!diff) {
       process.stdout.write(
-        output === 'json'
-          ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n`
-          : formatPlan(result, connectionTexts(result)),
+        output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result, tunnelTexts(result)),
       );
       return true;
     }
-    const changes = diffKernel(await createKernel(hostExec).observe(), result).map(formatChange);
+    const changes = [...diffKernel(await createKernel(hostExec).observe(), result).map(formatChange), ...(await wireguardChanges(result))];
     process.stdout.write(
       output === 'json' ? `${JSON.stringify({ version: 1, node, changes }, undefined, 2)}\n` : changes.map((line) => `${line}\n`).join(''),
     );
@@ -61,8 +61,21 @@ export async function runPlan({ store: storeText, node, output, diff = false }: 
   }
 }
 
-function connectionTexts({ tunnels }: NodePlan): string[] {
-  return tunnels === undefined ? [] : planConnections(tunnels).map(formatConnection);
+function tunnelTexts({ tunnels }: NodePlan): string[] {
+  if (tunnels === undefined) return [];
+  if (tunnels.driver === 'ipsec') return planConnections(tunnels).map(formatConnection);
+  return diffWireguard(EMPTY_DEVICE, wireguardGoal(tunnels)).map(formatWgChange);
+}
+
+/** Without the keys, which are the agent's to know. */
+function wireguardGoal(plan: WireguardPlan): WgGoal {
+  return { plan, publicKey: undefined, presharedKeys: undefined, endpointsSet: new Map(), stuck: new Set() };
+}
+
+async function wireguardChanges({ tunnels }: NodePlan): Promise<string[]> {
+  if (tunnels?.driver !== 'wireguard') return [];
+  const device = await observeWireguard(hostExec, tunnels.dataPath);
+  return diffWireguard(device ?? EMPTY_DEVICE, wireguardGoal(tunnels)).map(formatWgChange);
 }
 
 /** The facts of this machine when it is that node; otherwise what the node reported, and a device called UNDERLAY. */
@@ -70,8 +83,10 @@ async function factsOf(node: string, snapshot: Snapshot, endpoints: readonly Tun
   const self = regionOfNode(snapshot, node)?.nodes.find(({ name }) => name === node);
   const report = endpoints.find(({ metadata }) => metadata.name === node)?.spec;
   const found = await observeFacts(hostExec, { nodeIp: self?.privateIp, subnets: self?.subnets ?? [], ipv6: hasIpv6(snapshot) });
-  const dataPath = report?.dataPath ?? 'kernel';
-  if (found.underlay !== undefined) return { ...found, dataPath };
+  // A node that has not reported will do as the others.
+  const driver = VPN_DRIVERS.find((name) => name === (report ?? endpoints[0]?.spec)?.driver) ?? 'ipsec';
+  const vpn = { driver, dataPath: report?.dataPath ?? 'kernel' } as const;
+  if (found.underlay !== undefined) return { ...found, ...vpn };
   const where = `no device of this machine has ${node}'s address ${self?.privateIp ?? ''}`;
   if (mustBeHere) throw new UserError([{ source: '--diff', message: `${where}: run it on that node` }]);
   process.stderr.write(`raven: ${where}; shown for a device UNDERLAY\n`);
@@ -79,6 +94,6 @@ async function factsOf(node: string, snapshot: Snapshot, endpoints: readonly Tun
     underlay: { dev: 'UNDERLAY', mtuBytes: report?.underlayMtu ?? 1500, prefixes: [] },
     hostSources: {},
     ipv6Forwarding: true,
-    dataPath,
+    ...vpn,
   };
 }

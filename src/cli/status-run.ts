@@ -21,12 +21,13 @@ export async function runStatus({ store: storeText, output }: { store: string; o
 /** The tables people read. */
 export function formatStatus({ gateways, tunnels, warnings }: ClusterStatus, nowMs: number): string {
   const gatewayTable = formatTable(
-    ['REGION', 'GATEWAY', 'STANDBY', 'NODES', 'DATA PATH', 'ADDRESSES', 'PEERS UP'],
+    ['REGION', 'GATEWAY', 'STANDBY', 'NODES', 'DRIVER', 'DATA PATH', 'ADDRESSES', 'PEERS UP'],
     gateways.map((each) => [
       each.name,
       each.active.join(',') || '(none)',
       each.standby.join(',') || '-',
       String(each.nodes),
+      each.driver ?? '-',
       each.dataPath ?? '-',
       each.addresses.join(',') || '-',
       `${each.peersUp}/${each.peersTotal}`,

@@ -21,6 +21,7 @@ export interface GatewayLine {
   readonly standby: readonly string[];
   readonly nodes: number;
   readonly subnets: readonly string[];
+  readonly driver?: string;
   readonly dataPath?: string;
   readonly addresses: readonly string[];
   readonly peersUp: number;
@@ -58,13 +59,14 @@ function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<st
   const active = (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel').map(({ nodeName }) => nodeName);
   const reports = active.flatMap((node) => byNode.get(node) ?? []);
   const links = reports.flatMap((report) => report.status?.links ?? []);
-  const dataPath = reports[0]?.spec.dataPath;
+  const { driver, dataPath } = reports[0]?.spec ?? {};
   return {
     name: metadata.name,
     active,
     standby: spec.endpoints.filter(({ type, nodeName }) => type === 'tunnel' && !active.includes(nodeName)).map(({ nodeName }) => nodeName),
     nodes: status?.nodes.length ?? 0,
     subnets: (status?.nodes ?? []).flatMap(({ subnets }) => subnets),
+    ...(driver !== undefined && { driver }),
     ...(dataPath !== undefined && { dataPath }),
     addresses: reports.flatMap(({ spec: { addresses } }) => addresses.map(({ ip, port }) => formatIpPort(ip, port))),
     peersUp: links.filter(({ state }) => state === 'Up').length,

@@ -1,16 +1,21 @@
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
-import type { DataPath } from './node-plan.ts';
+import type { DataPath, VpnDriver } from './node-plan.ts';
 
-/** What the agent finds on its own machine. */
-export interface LocalFacts {
+/** What the agent knows of its own machine. */
+export interface LocalFacts extends MachineFacts {
+  readonly driver: VpnDriver;
+  readonly dataPath: DataPath;
+}
+
+/** What is found by looking at the machine. */
+export interface MachineFacts {
   /** The device that carries the node's address; undefined when no device has it. */
   readonly underlay: Underlay | undefined;
   /** Addresses of this machine inside its own pod CIDRs, one of a family, to stand for the host itself in other regions. */
   readonly hostSources: { readonly [family in Family]?: Ip };
   /** `net.ipv6.conf.all.forwarding`, which is the host's own; undefined where the kernel has no IPv6, or no region has IPv6 pods. */
   readonly ipv6Forwarding: boolean | undefined;
-  readonly dataPath: DataPath;
 }
 
 export interface Underlay {

@@ -38,6 +38,23 @@ function printed(state: KernelState, plan: KernelPlan): string {
 }
 
 describe('diffKernel', () => {
+  it("changes from IPsec's devices to WireGuard's: the new one stands before routes go there, and the old ones go last", () => {
+    const wireguard: KernelPlan = {
+      ...gateway,
+      links: [raven0, { type: 'wireguard', name: 'raven-wg0', mtuBytes: 1440, group: 9027 }],
+      nexthops: [{ id: 1381367808, dev: 'raven-wg0', family: 4 }],
+    };
+    expect(printed(stateOf(gateway), wireguard)).toMatchInlineSnapshot(`
+      "ip link add raven-wg0 mtu 1440 group 9027 type wireguard
+      ip link set dev raven-wg0 addrgenmode none
+      ip address replace 169.254.90.27/32 dev raven-wg0 scope host
+      ip link set dev raven-wg0 up
+      ip nexthop replace id 1381367808 dev raven-wg0 proto 82
+      ip link del dev rvn-b1"
+    `);
+    expect(printed(stateOf(wireguard), wireguard)).toBe('');
+  });
+
   it('builds from the devices up to the rules that send packets there', () => {
     expect(printed(EMPTY_STATE, gateway)).toMatchInlineSnapshot(`
       "ip link add raven0 mtu 1450 address 02:00:00:00:00:01 type vxlan id 200 local 192.0.2.1 dev eth0 dstport 4472 nolearning

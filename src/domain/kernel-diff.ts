@@ -141,7 +141,7 @@ function diffLinks({ links, ipv6 }: KernelState, plan: KernelPlan): LinkChanges 
     }
     add.push(...addLink(link, ipv6));
   }
-  // The TUN device belongs to charon, which takes it along when it ends.
+  // The TUN device belongs to charon or wireguard-go, which takes it along when it ends.
   const surplus = links.filter(({ name, type }) => type !== 'tun' && !wanted.has(name));
   return { add, remove: surplus.map(({ name }) => ip(`link del dev ${name}`)), gone, flushed };
 }

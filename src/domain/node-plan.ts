@@ -1,5 +1,6 @@
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
+import type { WgKey } from '../net/wg-key.ts';
 
 /** All that one node carries for Raven. The drivers make the kernel equal to it; `raven plan` prints it. Every list is in a fixed order. */
 export interface NodePlan {
@@ -23,7 +24,7 @@ export interface NodePlan {
 /** gateway: an active endpoint of its region. none: in no region, or nothing to connect. */
 export type Role = 'gateway' | 'ordinary' | 'none';
 
-export type LinkPlan = VxlanLink | XfrmLink | TunLink;
+export type LinkPlan = VxlanLink | XfrmLink | WireguardLink | TunLink;
 
 export interface VxlanLink {
   readonly type: 'vxlan';
@@ -48,7 +49,15 @@ export interface XfrmLink {
   readonly group: number;
 }
 
-/** The TUN device that user-space charon makes; only its name, group, MTU and state are ours to set. */
+/** The kernel's WireGuard device; keys and peers are the tunnel driver's (`ip-link(8)`, type wireguard). */
+export interface WireguardLink {
+  readonly type: 'wireguard';
+  readonly name: string;
+  readonly mtuBytes: number;
+  readonly group: number;
+}
+
+/** The TUN device that user-space charon or wireguard-go makes; only its name, group, MTU and state are ours to set. */
 export interface TunLink {
   readonly type: 'tun';
   readonly name: string;
@@ -131,24 +140,42 @@ export interface Sysctl {
 
 export type DataPath = 'kernel' | 'user';
 
+export const VPN_DRIVERS = ['ipsec', 'wireguard'] as const;
+export type VpnDriver = (typeof VPN_DRIVERS)[number];
+
 /** The VPN part of a gateway's plan. */
-export interface TunnelPlan {
+export type TunnelPlan = IpsecPlan | WireguardPlan;
+
+interface TunnelPlanBase {
   readonly dataPath: DataPath;
-  /** Own node name: the IKE identity is derived from it. */
+  /** Own node name. */
   readonly localName: string;
   /** UDP port to listen on and to send from. */
   readonly localPort: number;
+}
+
+/** The IKE identity is derived from the node's name. */
+export interface IpsecPlan extends TunnelPlanBase {
+  readonly driver: 'ipsec';
   readonly tunnels: readonly Tunnel[];
 }
 
+export interface WireguardPlan extends TunnelPlanBase {
+  readonly driver: 'wireguard';
+  readonly tunnels: readonly WireguardTunnel[];
+}
+
 /** One association with a gateway node of another region. */
-export interface Tunnel {
+interface TunnelBase {
   /** Node name at the other end. */
   readonly peer: string;
   /** Its region. */
   readonly gateway: string;
   /** Where to reach it; absent: wait for it to call. */
   readonly remote?: { readonly ip: Ip; readonly port: number };
+}
+
+export interface Tunnel extends TunnelBase {
   /** Whether this side calls. Exactly one side of a pair does. */
   readonly initiate: boolean;
   /** kernel data path: XFRM interface id, both directions. */
@@ -156,6 +183,17 @@ export interface Tunnel {
   /** Traffic selectors: what this side may send from and receive for. */
   readonly localTs: readonly Cidr[];
   readonly remoteTs: readonly Cidr[];
+}
+
+/** Each side calls when it has something to send and knows where to. */
+export interface WireguardTunnel extends TunnelBase {
+  readonly publicKey: WgKey;
+  /** What is sent to this peer and accepted from it. Each prefix belongs to one peer only; none while all of its region goes another way. */
+  readonly allowedIps: readonly Cidr[];
+  /** Seconds between packets that keep this side's NAT open; 0: none. */
+  readonly keepaliveS: number;
+  /** Whether the peer calls and keeps its own NAT open, so that silence means that it is gone. */
+  readonly peerKeepsAlive: boolean;
 }
 
 /** The way to one other region. */
@@ -185,6 +223,8 @@ export function formatLink(link: LinkPlan): string {
       return `${link.name} mtu ${link.mtuBytes} address ${link.mac} type vxlan id ${link.vni} local ${link.local} dev ${link.dev} dstport ${link.port} nolearning`;
     case 'xfrm':
       return `${link.name} mtu ${link.mtuBytes} group ${link.group} type xfrm dev ${link.dev} if_id ${link.ifId}`;
+    case 'wireguard':
+      return `${link.name} mtu ${link.mtuBytes} group ${link.group} type wireguard`;
     case 'tun':
       return `${link.name} mtu ${link.mtuBytes} group ${link.group}`;
   }

@@ -53,6 +53,7 @@ const facts = (changes: Partial<LocalFacts> = {}): LocalFacts => ({
   underlay: { dev: 'eth0', mtuBytes: 1500, prefixes: [] },
   hostSources: { 4: parseIp('10.244.3.1')!, 6: parseIp('fd00:3::1')! },
   ipv6Forwarding: true,
+  driver: 'ipsec',
   dataPath: 'kernel',
   ...changes,
 });
@@ -77,7 +78,9 @@ function printed(p: NodePlan): string {
     ...p.sysctls.map(({ key, value }) => `${key}=${value}`),
     ...(p.nft?.sets.map(({ name, elements }) => `${name} { ${elements.join(', ')} }`) ?? []),
     ...(p.nft?.chains.flatMap(({ name, rules }) => rules.map((rule) => `${name}: ${rule}`)) ?? []),
-    ...(p.tunnels?.tunnels.map((t) => `${t.peer} ${t.initiate ? 'call' : 'wait'} ${t.remote?.ip ?? 'any'}`) ?? []),
+    ...(p.tunnels?.driver === 'ipsec'
+      ? p.tunnels.tunnels.map((t) => `${t.peer} ${t.initiate ? 'call' : 'wait'} ${t.remote?.ip ?? 'any'}`)
+      : []),
     ...p.findings.map(({ reason, message }) => `! ${reason}: ${message}`),
   ].join('\n');
 }

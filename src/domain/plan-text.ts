@@ -1,19 +1,22 @@
+import { USER_TUNNEL_DEVICE } from '../api/names.ts';
 import type { Nexthop, NodePlan } from './node-plan.ts';
 import { formatNftScript } from './nft-text.ts';
 import { formatFdb, formatLink, formatNeighbour, formatNexthop, formatRoute, formatRule } from './node-plan.ts';
 
 /**
- * A node's plan as the commands that would make it, in the syntax of ip, bridge, nft and swanctl: to be read, compared, or run by hand.
+ * A node's plan as the commands that would make it, in the syntax of ip, bridge, nft, and swanctl or wg: to be read, compared, or run by hand.
  *
- * @param connections the tunnels as swanctl.conf(5) has them
+ * @param tunnels as swanctl.conf(5) has them, or as commands of wg(8)
  */
-export function formatPlan(plan: NodePlan, connections: readonly string[]): string {
+export function formatPlan(plan: NodePlan, tunnels: readonly string[]): string {
   const sections: [string, readonly string[]][] = [
     [`# role: ${plan.role}`, plan.findings.map(({ reason, message }) => `# ${reason}: ${message}`)],
     [
       '# links',
       plan.links.map((link) =>
-        link.type === 'tun' ? `# made by charon: ip link set ${formatLink(link)}` : `ip link add ${formatLink(link)}`,
+        link.type === 'tun'
+          ? `# made by ${link.name === USER_TUNNEL_DEVICE ? 'charon' : 'wireguard-go'}: ip link set ${formatLink(link)}`
+          : `ip link add ${formatLink(link)}`,
       ),
     ],
     ['# sysctl', plan.sysctls.map(({ key, value }) => `sysctl -w ${key.replaceAll('/', '.')}=${value}`)],
@@ -27,7 +30,7 @@ export function formatPlan(plan: NodePlan, connections: readonly string[]): stri
       '# ways to other regions',
       plan.paths.map(({ gateway, peer, via }) => `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}`),
     ],
-    ['# swanctl.conf', connections],
+    [plan.tunnels?.driver === 'wireguard' ? '# wireguard' : '# swanctl.conf', tunnels],
   ];
   return sections
     .filter(([title, lines]) => lines.length > 0 || title.startsWith('# role'))

@@ -3,9 +3,10 @@ import { type Cidr, mergeCidrs } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { espMtu } from '../net/mtu.ts';
 import { assignIds, peerDevice } from './device.ts';
-import type { DataPath, LinkPlan, Tunnel, TunnelPlan } from './node-plan.ts';
+import type { DataPath, IpsecPlan, LinkPlan, Tunnel, TunnelPlan, VpnDriver } from './node-plan.ts';
 import type { Underlay } from './facts.ts';
 import { type Association, isRelayOf, type Paths } from './paths.ts';
+import { wireguardTunnels } from './plan-wireguard.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
 const ANY = ['0.0.0.0/0', '::/0'] as readonly string[] as readonly Cidr[];
@@ -23,6 +24,7 @@ export interface TunnelView {
   readonly snapshot: Snapshot;
   readonly paths: Paths;
   readonly underlay: Underlay;
+  readonly driver: VpnDriver;
   readonly dataPath: DataPath;
 }
 
@@ -35,6 +37,7 @@ export interface TunnelRoutes {
 
 /** The VPN half of a gateway's plan. */
 export function planTunnels(view: TunnelView): TunnelRoutes {
+  if (view.driver === 'wireguard') return wireguardTunnels(view);
   return view.dataPath === 'kernel' ? kernelTunnels(view) : userTunnels(view);
 }
 
@@ -98,8 +101,8 @@ function toTunnel({ peer, remote, initiate }: Association): Pick<Tunnel, 'peer' 
   return { peer: peer.name, gateway: peer.region, initiate, ...(remote !== undefined && { remote }) };
 }
 
-function tunnelPlan(dataPath: DataPath, self: GatewayNode, tunnels: readonly Tunnel[]): TunnelPlan {
-  return { dataPath, localName: self.name, localPort: self.port, tunnels };
+function tunnelPlan(dataPath: DataPath, self: GatewayNode, tunnels: readonly Tunnel[]): IpsecPlan {
+  return { driver: 'ipsec', dataPath, localName: self.name, localPort: self.port, tunnels };
 }
 
 /** The smaller of both ends' underlays counts; a peer that has not reported yet is taken to be like us. */

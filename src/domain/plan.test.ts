@@ -5,7 +5,7 @@ import { type TunnelEndpoint, tunnelEndpointSchema } from '../api/tunnel-endpoin
 import { parseCidr } from '../net/cidr.ts';
 import { parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
-import { formatFdb, formatLink, formatNeighbour, formatNexthop, formatRoute, formatRule, type NodePlan } from './node-plan.ts';
+import { formatFdb, formatLink, formatNeighbour, formatNexthop, formatRoute, formatRule, type NodePlan, type Tunnel } from './node-plan.ts';
 import type { LinkHealth } from './paths.ts';
 import { plan } from './plan.ts';
 import { buildSnapshot } from './snapshot.ts';
@@ -56,6 +56,7 @@ const facts = (dataPath: LocalFacts['dataPath'], hostSource = '10.244.3.1'): Loc
   underlay: { dev: 'eth0', mtuBytes: 1500, prefixes: [parseCidr('192.168.1.0/24')!] },
   hostSources: { 4: parseIp(hostSource)! },
   ipv6Forwarding: undefined,
+  driver: 'ipsec',
   dataPath,
 });
 
@@ -76,11 +77,13 @@ function printed(p: NodePlan): string {
     ...p.nexthops.map(formatNexthop),
     ...p.routes.map(formatRoute),
     ...p.rules.map(formatRule),
-    ...(p.tunnels?.tunnels.map(
+    ...ipsecOf(p).map(
       (t) => `${t.peer} ${t.initiate ? 'call' : 'wait'} ${t.remote?.ip ?? 'any'} ${t.localTs.join(',')} === ${t.remoteTs.join(',')}`,
-    ) ?? []),
+    ),
   ].join('\n');
 }
+
+const ipsecOf = ({ tunnels }: NodePlan): readonly Tunnel[] => (tunnels?.driver === 'ipsec' ? tunnels.tunnels : []);
 
 describe('plan', () => {
   it('sends everything for other regions from an ordinary node to its gateway, by one next hop', () => {
@@ -131,18 +134,18 @@ describe('plan', () => {
       pref 101 fwmark 0x40/0x40 lookup 9028
       a1 call 203.0.113.1 10.244.3.0/24,10.244.4.0/24 === 0.0.0.0/0,::/0"
     `);
-    expect(planOf('a1', [A, B, C], { dataPath: 'user' }).tunnels?.tunnels.map(({ localTs }) => localTs)).toEqual([
+    expect(ipsecOf(planOf('a1', [A, B, C], { dataPath: 'user' })).map(({ localTs }) => localTs)).toEqual([
       ['0.0.0.0/0', '::/0'],
       ['0.0.0.0/0', '::/0'],
     ]);
   });
 
   it('lets exactly one side of every pair call', () => {
-    const caller = (node: string, peer: string) => planOf(node, [A, B, C]).tunnels?.tunnels.find((t) => t.peer === peer)?.initiate;
+    const caller = (node: string, peer: string) => ipsecOf(planOf(node, [A, B, C])).find((t) => t.peer === peer)?.initiate;
     expect([caller('a1', 'b1'), caller('b1', 'a1')]).toEqual([false, true]);
     const D = gateway({ name: 'd', publicIP: '203.0.113.9', nodes: { d1: { ip: '203.0.113.9', subnets: ['10.244.9.0/24'] } } });
     expect([caller('a1', 'c1'), caller('c1', 'a1')]).toEqual([false, true]);
-    const both = [planOf('a1', [A, D]), planOf('d1', [A, D])].map((p) => p.tunnels?.tunnels[0]?.initiate);
+    const both = [planOf('a1', [A, D]), planOf('d1', [A, D])].map((p) => ipsecOf(p)[0]?.initiate);
     expect(both).toEqual([true, false]);
   });
 

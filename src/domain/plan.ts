@@ -12,6 +12,7 @@ import { type Cidr, cidrsOverlap, compareCidrs, hostCidr, subtractCidrs } from '
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { IPV6_MIN_MTU_BYTES, vxlanMtu } from '../net/mtu.ts';
 import { assignIds } from './device.ts';
+import { matchDrivers } from './driver-match.ts';
 import type { LocalFacts, Underlay } from './facts.ts';
 import { carriableFamilies, familiesBetween, familyFindings } from './families.ts';
 import { nextHopAddresses, type NextHopAddresses } from './next-hop-address.ts';
@@ -78,10 +79,17 @@ export function plan({ node, snapshot, facts, health }: PlanInput): NodePlan {
     families,
     nextHops: nextHopAddresses(region.nodes, self.privateIp),
   };
-  const paths = gateway === undefined ? undefined : choosePaths(region, gateway, snapshot, health);
+  const matched = gateway && matchDrivers(gateway, choosePaths(region, gateway, snapshot, health), facts.driver);
+  const paths = matched?.paths;
   const remote = remoteCidrs(local, snapshot);
   const overlay = planOverlay(local);
-  const findings = [...remote.findings, ...unable, ...overlay.findings, ...regionFindings(local, snapshot, facts, paths)];
+  const findings = [
+    ...remote.findings,
+    ...unable,
+    ...overlay.findings,
+    ...regionFindings(local, snapshot, facts, paths),
+    ...(matched?.findings ?? []),
+  ];
   const base = { ...overlay, ...planRules(families), findings };
   const view = { families, own: self.subnets, remote: remote.regions.flatMap(({ cidrs }) => cidrs), hostSources: facts.hostSources };
   if (gateway === undefined || paths === undefined) {
@@ -94,7 +102,7 @@ export function plan({ node, snapshot, facts, health }: PlanInput): NodePlan {
       paths: [],
     });
   }
-  const tunnels = planTunnels({ region, self: gateway, snapshot, paths, underlay, dataPath: facts.dataPath });
+  const tunnels = planTunnels({ region, self: gateway, snapshot, paths, underlay, driver: facts.driver, dataPath: facts.dataPath });
   const routes = gatewayRoutes(local, { remote: remote.regions, paths, tunnels, hostSources: facts.hostSources });
   return finish(families, {
     ...base,

@@ -23,6 +23,8 @@ export interface ReportInput {
   readonly facts: LocalFacts;
   /** Why the data path is what it is. */
   readonly dataPathReason: string;
+  /** Of the WireGuard device; undefined with another driver. */
+  readonly publicKey: string | undefined;
   readonly tunnels: readonly ObservedTunnel[];
   /** Smoothed round trip per peer, in milliseconds. */
   readonly rtts: ReadonlyMap<string, number>;
@@ -48,8 +50,9 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
     spec: {
       gateway: region.name,
       nodeName: node,
-      driver: 'ipsec',
+      driver: plan.tunnels.driver,
       dataPath: plan.tunnels.dataPath,
+      ...(input.publicKey !== undefined && { publicKey: input.publicKey }),
       port,
       underlayMtu: facts.underlay.mtuBytes,
       ...(overlayIp !== undefined && { overlayIP: overlayIp }),

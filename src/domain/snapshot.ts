@@ -4,6 +4,7 @@ import type { TunnelAddress, TunnelEndpoint } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
 import { type Family, familiesOf, familyOf, isGlobalIp, type Ip, parseIp } from '../net/ip.ts';
+import { parseWgKey, type WgKey } from '../net/wg-key.ts';
 import { usableSubnets } from './overlap.ts';
 import { isCarriable } from './subnets.ts';
 
@@ -53,6 +54,10 @@ export interface GatewayNode {
   readonly underlayMtuBytes: number | undefined;
   /** Address on which its agent answers probes. */
   readonly overlayIp: Ip | undefined;
+  /** VPN driver; undefined until its agent has reported. */
+  readonly driver: string | undefined;
+  /** Of its WireGuard device, when that is its driver. */
+  readonly publicKey: WgKey | undefined;
 }
 
 /** Reads the objects of the API. Pure; input order does not matter. Never throws, whatever the objects hold. */
@@ -143,6 +148,8 @@ function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes,
     observedIp: observed.get(name),
     underlayMtuBytes: report?.underlayMtu,
     overlayIp: parseIp(report?.overlayIP ?? ''),
+    driver: report?.driver,
+    publicKey: parseWgKey(report?.publicKey ?? ''),
   };
 }
 

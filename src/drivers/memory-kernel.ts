@@ -107,7 +107,7 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
     const at = words.indexOf('type');
     const [kind = '', ...data] = words.slice(at + 1);
     const under = valuesOf(data, ['dev']).get('dev');
-    if (kind !== 'tun') requireDevice(under ?? '');
+    if (kind === 'vxlan' || kind === 'xfrm') requireDevice(under ?? '');
     const set = valuesOf(words.slice(0, at), ['mtu', 'address', 'group']);
     links.set(name, {
       type: kind as LinkState['type'],

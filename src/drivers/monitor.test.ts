@@ -8,6 +8,7 @@ describe('classifyLine', () => {
   it.each([
     ['4: raven0: <BROADCAST,MULTICAST> mtu 1400 qdisc noop state DOWN group 0 ', 'ours'],
     ['Deleted 5: rvn-b1@eth0: <NOARP> mtu 1400 qdisc noop state DOWN group 9027 ', 'ours'],
+    ['6: raven-wg0: <POINTOPOINT,NOARP> mtu 1440 qdisc noop state DOWN group 9027 ', 'ours'],
     ['240.168.2.2 dev raven0 lladdr 02:00:00:00:00:02 PERMANENT ', 'ours'],
     ['Deleted 240.168.2.2 dev raven0 FAILED ', 'ours'],
     ['Deleted 192.0.2.2 dev raven0 lladdr 02:00:00:00:00:02 NOARP PERMANENT ', 'ours'],

@@ -59,8 +59,8 @@ export function labPaths(lab: string, root = LAB_ROOT): LabPaths {
 
 function nodePaths(dir: string): NodePaths {
   const run = join(dir, 'run');
-  // charon's files are the agent's, which keeps them in its run directory.
-  const place = (program: string): string => (program === 'charon' ? run : dir);
+  // The files of charon and wireguard-go are the agent's, which keeps them in its run directory.
+  const place = (program: string): string => (['charon', 'wireguard-go'].includes(program) ? run : dir);
   return {
     dir,
     state: join(dir, 'state'),

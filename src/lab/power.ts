@@ -130,6 +130,6 @@ function findTarget(lab: LabState, target: string, tools: LabTools): LabProcess 
   if (found !== undefined) return found;
   const nodes = lab.topology.nodes.map(({ name }) => name).join(', ');
   throw new UserError(
-    `lab ${lab.name} has no ${target}; name a node (${nodes}), a program of one (NODE/agent, NODE/charon, NODE/kubelet, POD/pod), controller or supervisor`,
+    `lab ${lab.name} has no ${target}; name a node (${nodes}), a program of one (NODE/agent, NODE/charon or NODE/wireguard-go, NODE/kubelet, POD/pod), controller or supervisor`,
   );
 }

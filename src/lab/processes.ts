@@ -34,20 +34,20 @@ export async function startProcess({ argv, netns, log, pidFile, id }: LabProcess
 
 /** The process that a pid file means; undefined when there never was one. `alive` is false also when somebody else has its pid now. */
 export async function findProcess(process_: LabProcess): Promise<(ProcessId & { alive: boolean }) | undefined> {
-  if (process_.program === 'charon') return findCharon(process_);
+  if (process_.program === 'charon' || process_.program === 'wireguard-go') return findDaemon(process_);
   const id = await readPidFile(process_.pidFile);
   return id && { ...id, alive: await isAlive(id) };
 }
 
-/** charon writes only its pid, so its name and namespace (or, when that was deleted under it, its settings) have to prove that it is still the one. */
-async function findCharon({ pidFile, netns = '' }: LabProcess): Promise<(ProcessId & { alive: boolean }) | undefined> {
+/** Of charon and wireguard-go there is only the pid, so the name and namespace (or, when that was deleted under it, its settings) have to prove that it is still the one. */
+async function findDaemon({ program, pidFile, netns = '' }: LabProcess): Promise<(ProcessId & { alive: boolean }) | undefined> {
   const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).trim());
   if (!Number.isInteger(pid) || pid <= 0) return undefined;
   const found = await lookUpProcess(pid);
   const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
   const home = await netnsInode(netns);
   const isHome = home === undefined ? await hasSettingsIn(pid, dirname(pidFile)) : (await netnsOfProcess(pid)) === home;
-  return { pid, startTime: found?.startTime ?? '0', alive: found !== undefined && name.startsWith('charon') && isHome };
+  return { pid, startTime: found?.startTime ?? '0', alive: found !== undefined && name.startsWith(program) && isHome };
 }
 
 async function hasSettingsIn(pid: number, folder: string): Promise<boolean> {

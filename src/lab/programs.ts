@@ -30,13 +30,14 @@ export interface LabProcess {
     | 'kube-proxy'
     | 'agent'
     | 'charon'
+    | 'wireguard-go'
     | 'pod'
     | 'coredns';
   readonly node?: string;
   readonly netns?: string;
   readonly log: string;
   readonly pidFile: string;
-  /** Absent for what others start: charon is the agent's. */
+  /** Absent for what others start: charon and wireguard-go are the agent's. */
   readonly argv?: readonly [string, ...string[]];
 }
 
@@ -98,7 +99,7 @@ function nodePrograms(lab: LabState, programs: Programs, node: string, root?: st
   return [
     { ...place('kubelet'), program: 'kubelet', argv: script(programs, 'kubelet', options('kubelet')) },
     { ...place('agent'), program: 'agent', argv: script(programs, 'raven', agent) },
-    { ...place('charon'), program: 'charon' },
+    lab.vpnDriver === 'wireguard' ? { ...place('wireguard-go'), program: 'wireguard-go' } : { ...place('charon'), program: 'charon' },
   ];
 }
 

@@ -24,3 +24,14 @@ export function espMtu(underlayMtuBytes: number, underlay: Family): number {
   const encrypted = Math.floor(room / ESP_ALIGN_BYTES) * ESP_ALIGN_BYTES;
   return encrypted - ESP_TRAILER_BYTES;
 }
+
+/** Outer IPv4 20 or IPv6 40, UDP 8, WireGuard's header 16 and authentication tag 16 (whitepaper §5.4.6). */
+const WIREGUARD_FIXED_BYTES = 8 + 16 + 16;
+const OUTER_HEADER_BYTES = { 4: 20, 6: 40 } as const;
+/** WireGuard fills packets up to a multiple of this, but never beyond the MTU. */
+export const WIREGUARD_ALIGN_BYTES = 16;
+
+/** The largest inner packet whose WireGuard packet still fits the underlay, where `family` is that of the outer addresses. */
+export function wireguardMtu(underlayMtuBytes: number, family: 4 | 6): number {
+  return underlayMtuBytes - OUTER_HEADER_BYTES[family] - WIREGUARD_FIXED_BYTES;
+}

@@ -4,4 +4,5 @@ cd "$(dirname "$0")/../.." || exit 2
 status=0
 sh test/kernel/selfcheck.sh || status=1
 node_modules/.bin/node test/kernel/inside.ts || status=1
+node_modules/.bin/node test/kernel/wireguard.ts || status=1
 exit $status

@@ -85,6 +85,13 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
     expect(helm('lint', CHART, ...SECRET).status).toBe(0);
   });
 
+  it('needs none with WireGuard, and takes one', () => {
+    const wireguard = (...args: string[]): string => helm('template', 'raven', CHART, '--set', 'vpn.driver=wireguard', ...args).output;
+    expect(wireguard()).toMatch(/vpn-driver: "?wireguard/);
+    expect(wireguard()).not.toContain('VPN_CONNECTION_PSK');
+    expect(wireguard(...SECRET)).toMatch(/VPN_CONNECTION_PSK\s+valueFrom: \{ secretKeyRef: \{ name: raven-agent-secret,/);
+  });
+
   it('is the same without Helm, and declares the webhooks that the controller serves', () => {
     const rendered = renderManifests(process.env);
     expect(readFileSync(join(CHECKOUT, MANIFESTS_FILE), 'utf8')).toBe(rendered);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { espMtuOf, eventually, Lab, must, raven, run, tunLimit } from './harness.ts';
-import { MTUS } from './topologies.ts';
+import { MTUS, ONE_LAN } from './topologies.ts';
 
 /** Sites as they are: odd ports, small MTUs, two regions on one LAN. Each test has a lab of its own. */
 
@@ -48,25 +48,6 @@ regions:
     router: {nat: symmetric, publicIp: 198.51.100.2}
     nodes:
       - {name: b1, gateway: true, port: 4600}
-`;
-
-const ONE_LAN = `
-name: onelan
-masquerade: [nft]
-regions:
-  - name: a
-    lan: 203.0.113.0/24
-    nodes:
-      - {name: a1, ip: 203.0.113.1, gateway: true, publicIp: 203.0.113.1}
-  - name: b
-    lan: 192.168.1.0/24
-    router: {nat: symmetric, publicIp: 198.51.100.2}
-    nodes:
-      - {name: b1, gateway: true}
-  - name: c
-    router: {sameAs: b}
-    nodes:
-      - {name: c1, gateway: true}
 `;
 
 describe('sites', () => {

@@ -47,3 +47,23 @@ regions:
       - {name: c1, gateway: true}
       - {name: c2}
 `;
+
+/** Two regions behind one NAT, which find each other by private addresses (R7). */
+export const ONE_LAN = `
+name: onelan
+masquerade: [nft]
+regions:
+  - name: a
+    lan: 203.0.113.0/24
+    nodes:
+      - {name: a1, ip: 203.0.113.1, gateway: true, publicIp: 203.0.113.1}
+  - name: b
+    lan: 192.168.1.0/24
+    router: {nat: symmetric, publicIp: 198.51.100.2}
+    nodes:
+      - {name: b1, gateway: true}
+  - name: c
+    router: {sameAs: b}
+    nodes:
+      - {name: c1, gateway: true}
+`;

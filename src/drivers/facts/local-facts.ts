@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { STAND_IN_PREFIX_LENGTH_6, TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE } from '../../api/names.ts';
-import type { LocalFacts } from '../../domain/facts.ts';
+import { STAND_IN_PREFIX_LENGTH_6, TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE, WIREGUARD_DEVICE } from '../../api/names.ts';
+import type { MachineFacts } from '../../domain/facts.ts';
 import { type Cidr, cidrContainsIp, parseCidr, prefixLength } from '../../net/cidr.ts';
 import { type Family, FAMILIES, familyOf, type Ip, parseIp } from '../../net/ip.ts';
 import type { Exec } from '../exec/exec.ts';
@@ -37,7 +37,7 @@ export interface FactsQuery {
 }
 
 /** Looks at the machine: which device carries the node's address, and which address stands for the host in its pod CIDRs. Reads only. */
-export async function observeFacts(exec: Exec, { nodeIp, subnets, ipv6 }: FactsQuery): Promise<Omit<LocalFacts, 'dataPath'>> {
+export async function observeFacts(exec: Exec, { nodeIp, subnets, ipv6 }: FactsQuery): Promise<MachineFacts> {
   const parsed = ipAddrJson.parse(JSON.parse((await exec(['ip', '-j', 'address', 'show'])) || '[]'));
   const devices = parsed.map(({ ifname, mtu, addr_info }) => ({
     name: ifname,
@@ -51,7 +51,9 @@ export async function observeFacts(exec: Exec, { nodeIp, subnets, ipv6 }: FactsQ
         : [{ ip, prefix, isLasting: temporary !== true && deprecated !== true }];
     }),
   }));
-  const foreign = devices.filter(({ name }) => name !== VXLAN_DEVICE && !name.startsWith(TUNNEL_DEVICE_PREFIX));
+  const foreign = devices.filter(
+    ({ name }) => name !== VXLAN_DEVICE && name !== WIREGUARD_DEVICE && !name.startsWith(TUNNEL_DEVICE_PREFIX),
+  );
   const underlay = foreign.find(({ addresses }) => addresses.some(({ ip }) => ip === nodeIp));
   const inside = foreign
     .flatMap(({ addresses }) => addresses.filter(({ prefix }) => !isStandIn(prefix)).map(({ ip }) => ip))
@@ -60,7 +62,7 @@ export async function observeFacts(exec: Exec, { nodeIp, subnets, ipv6 }: FactsQ
     underlay: underlay && underlayOf(underlay, nodeIp),
     hostSources: Object.fromEntries(
       FAMILIES.flatMap((family) => inside.filter((ip) => familyOf(ip) === family).slice(0, 1)).map((ip) => [familyOf(ip), ip]),
-    ) as LocalFacts['hostSources'],
+    ) as MachineFacts['hostSources'],
     ipv6Forwarding: ipv6 ? await ipv6Forwarding(exec) : undefined,
   };
 }
@@ -82,7 +84,7 @@ interface Address {
   readonly isLasting: boolean;
 }
 
-function underlayOf({ name, mtuBytes, addresses }: Device, nodeIp: Ip | undefined): LocalFacts['underlay'] {
+function underlayOf({ name, mtuBytes, addresses }: Device, nodeIp: Ip | undefined): MachineFacts['underlay'] {
   const family: Family = nodeIp !== undefined && familyOf(nodeIp) === 6 ? 4 : 6;
   const second = addresses.find(({ ip, isLasting }) => isLasting && familyOf(ip) === family)?.ip;
   return { dev: name, mtuBytes, prefixes: addresses.map(({ prefix }) => prefix), ...(second !== undefined && { secondIp: second }) };

@@ -1,6 +1,7 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { replaceFile } from '../tunnel/replace-file.ts';
 
 /**
  * What the agent and `raven charon` tell each other when they run apart, as in two containers of a Pod: small files in the run directory that
@@ -54,11 +55,4 @@ function exchangeFile<T>(path: string, schema: z.ZodType<T>): ExchangeFile<T> {
     write: (value) => replaceFile(path, `${JSON.stringify(value)}\n`),
     remove: () => rm(path, { force: true }),
   };
-}
-
-/** Writes a file, for root only, so that no reader ever sees a part of it. */
-export async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
-  await rename(`${path}.new`, path);
 }

@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { TunnelPlan } from '../../domain/node-plan.ts';
+import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { openCharonExchange } from './charon-exchange.ts';
 import { superviseCharon } from './charon-supervisor.ts';
-import { isUp, reaches, tunnel, tunnelPlan } from './conformance.ts';
+import { isUp, reaches } from '../tunnel/conformance.ts';
 import { createIpsecDriver, type IpsecDriver } from './ipsec-driver.ts';
-import { createTestbed, pidsIn, type Testbed, type TestNode } from './testbed.ts';
+import { createTestbed, pidsIn, type Testbed, type TestNode } from '../tunnel/testbed.ts';
+import { tunnel, tunnelPlan } from './test-plans.ts';
 
 const PATIENCE = { timeout: 40_000, interval: 50 };
 const log = pino({ level: 'silent' });
@@ -52,7 +53,7 @@ describe.runIf(process.getuid?.() === 0)('charon in a container of its own', { t
     return driver;
   }
 
-  async function begin(driver: IpsecDriver, plan: TunnelPlan, node: TestNode, inner: string): Promise<void> {
+  async function begin(driver: IpsecDriver, plan: IpsecPlan, node: TestNode, inner: string): Promise<void> {
     driver.prepare(plan);
     await driver.start();
     await driver.set(plan);
@@ -64,7 +65,12 @@ describe.runIf(process.getuid?.() === 0)('charon in a container of its own', { t
       () => true,
       () => false,
     );
-  const charons = async (node: TestNode): Promise<number[]> => pidsIn(node.netns);
+  /** By name: an `ip` that looks after the device may be there at the same moment. */
+  const charons = async (node: TestNode): Promise<number[]> => {
+    const pids = await pidsIn(node.netns);
+    const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')));
+    return pids.filter((_, i) => names[i]?.startsWith('charon'));
+  };
 
   it('runs when the agent wants it, outlives the agent, comes back when killed, and ends when it is not wanted any more', async () => {
     const [a, b] = [bed.node('a'), bed.node('b')];

@@ -11,7 +11,7 @@ import { renderCharonConf } from './charon-conf.ts';
 import { type AnsweringCharon, openCharonExchange, type WantedCharon } from './charon-exchange.ts';
 import { charonCommand, DEFAULT_CHARON_PATH } from './charon-program.ts';
 import { detectDataPath } from './data-path.ts';
-import { poll } from './process.ts';
+import { poll } from '../tunnel/process.ts';
 import { createUserDevice, findTun } from './user-device.ts';
 import { connectVici } from './vici-client.ts';
 

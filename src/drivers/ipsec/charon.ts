@@ -1,5 +1,4 @@
-import { spawn } from 'node:child_process';
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { DataPath } from '../../domain/node-plan.ts';
@@ -7,9 +6,11 @@ import { messageOf, UserError } from '../../lib/errors.ts';
 import { fnv1a } from '../../lib/hash.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { renderCharonConf } from './charon-conf.ts';
-import { EXCHANGE_FILES, replaceFile } from './charon-exchange.ts';
+import { EXCHANGE_FILES } from './charon-exchange.ts';
 import { charonCommand } from './charon-program.ts';
-import { identifyProcess, isRunning, poll, type ProcessId, signalProcess } from './process.ts';
+import { startDaemon } from '../tunnel/daemon.ts';
+import { endProcess, isRunning, poll, type ProcessId } from '../tunnel/process.ts';
+import { replaceFile } from '../tunnel/replace-file.ts';
 import { connectVici, type ViciClient } from './vici-client.ts';
 
 /** A charon that answers. */
@@ -83,7 +84,7 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
         { pid: state.pid, localPort },
         state.config === config ? 'charon does not answer; replacing it' : 'charon needs another configuration; replacing it',
       );
-      await end(state);
+      await endProcess(state, STOP_TIMEOUT_MS);
     }
     await beforeStart();
     return start(conf, config);
@@ -98,33 +99,17 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
     await writeState({ ...id, config });
     const client = await reach(id, START_TIMEOUT_MS);
     if (client === undefined) {
-      await end(id);
+      await endProcess(id, STOP_TIMEOUT_MS);
       throw new Error(`charon did not start (${command.join(' ')}); ${logPath}: ${await logTail()}`);
     }
     log.info({ pid: id.pid, log: logPath }, 'charon started');
     return { client, pid: id.pid, fresh: true, tun: undefined };
   }
 
-  async function launch([program = '', ...args]: readonly string[]): Promise<ProcessId> {
-    const output = await open(logPath, 'a', 0o600);
-    try {
-      const child = spawn(program, args, {
-        detached: true,
-        stdio: ['ignore', output.fd, output.fd],
-        env: { PATH: path, STRONGSWAN_CONF: file('strongswan.conf') },
-      });
-      await new Promise<void>((resolve, reject) => {
-        child.once('error', reject);
-        child.once('spawn', () => resolve());
-      });
-      child.on('error', () => undefined);
-      child.unref();
-      const id = child.pid === undefined ? undefined : await identifyProcess(child.pid);
-      if (id === undefined) throw new Error(`${program} ended at once; ${logPath}: ${await logTail()}`);
-      return id;
-    } finally {
-      await output.close();
-    }
+  async function launch(command: readonly string[]): Promise<ProcessId> {
+    const id = await startDaemon(command, { logPath, env: { PATH: path, STRONGSWAN_CONF: file('strongswan.conf') } });
+    if (id === undefined) throw new Error(`${command.join(' ')} ended at once; ${logPath}: ${await logTail()}`);
+    return id;
   }
 
   /** A connection to a charon that answers; undefined when it ends, or does not answer in time. */
@@ -145,14 +130,6 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
     return result === 'gone' ? undefined : result;
   }
 
-  async function end(id: ProcessId): Promise<void> {
-    const gone = async (): Promise<true | undefined> => ((await isRunning(id)) ? undefined : true);
-    await signalProcess(id, 'SIGTERM');
-    if (await poll(gone, STOP_TIMEOUT_MS)) return;
-    await signalProcess(id, 'SIGKILL');
-    await poll(gone, STOP_TIMEOUT_MS);
-  }
-
   async function noteTun(tun: string): Promise<void> {
     const state = await readState();
     if (state !== undefined && state.tun !== tun) await writeState({ ...state, tun });
@@ -160,7 +137,7 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
 
   async function stop(): Promise<void> {
     const state = await readState();
-    if (state !== undefined) await end(state);
+    if (state !== undefined) await endProcess(state, STOP_TIMEOUT_MS);
     for (const name of ['charon.vici', 'charon.pid', 'charon.json', 'strongswan.conf', ...EXCHANGE_FILES])
       await rm(file(name), { force: true });
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { TunnelPlan } from '../../domain/node-plan.ts';
-import { tunnel, tunnelPlan } from './conformance.ts';
+import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { formatConnection, peerOfConnection, planConnections } from './connection.ts';
+import { tunnel, tunnelPlan } from './test-plans.ts';
 
 const toHub = tunnel('a1', ['10.2.0.0/24'], ['10.1.0.0/24', '10.11.0.0/24'], { ip: '203.0.113.1', port: 4500 });
 
@@ -49,7 +49,7 @@ describe('a connection', () => {
   });
 
   it('binds to its XFRM interface in the kernel, and to none in user space', () => {
-    const plan: TunnelPlan = { ...tunnelPlan('b1', [{ ...toHub, ifId: 0x52000001 }]), dataPath: 'kernel' };
+    const plan: IpsecPlan = { ...tunnelPlan('b1', [{ ...toHub, ifId: 0x52000001 }]), dataPath: 'kernel' };
     expect(formatConnection(planConnections(plan)[0]!)).toContain('if_id_in = 1375731713');
     expect(formatConnection(planConnections({ ...plan, dataPath: 'user' })[0]!)).not.toContain('if_id');
   });
@@ -60,7 +60,7 @@ describe('a connection', () => {
   });
 
   it('is named by all that it says: any change gives its CHILD_SA another name, the order of peers none', () => {
-    const named = (plan: TunnelPlan): string =>
+    const named = (plan: IpsecPlan): string =>
       planConnections(plan)
         .map(({ name, children }) => `${name} ${children[0]}`)
         .join();

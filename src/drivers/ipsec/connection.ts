@@ -1,4 +1,4 @@
-import type { Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
+import type { Tunnel, IpsecPlan } from '../../domain/node-plan.ts';
 import { compareText } from '../../lib/compare.ts';
 import { fnv1a } from '../../lib/hash.ts';
 import type { Ip } from '../../net/ip.ts';
@@ -35,16 +35,12 @@ const ESP_PROPOSALS = ['aes128gcm16-x25519', 'aes256gcm16-x25519'];
 const DPD_DELAY = '5s';
 
 /** The connections of a plan, in order of peer. */
-export function planConnections(plan: TunnelPlan): Connection[] {
+export function planConnections(plan: IpsecPlan): Connection[] {
   return plan.tunnels.map((tunnel) => toConnection(plan, tunnel)).toSorted((a, b) => compareText(a.name, b.name));
 }
 
 /** The same association, called by us at `remote`. */
-export function callingConnection(
-  plan: TunnelPlan,
-  { tunnel }: Connection,
-  remote: { readonly ip: Ip; readonly port: number },
-): Connection {
+export function callingConnection(plan: IpsecPlan, { tunnel }: Connection, remote: { readonly ip: Ip; readonly port: number }): Connection {
   return toConnection(plan, { ...tunnel, remote });
 }
 
@@ -58,7 +54,7 @@ export function formatConnection({ name, children, config }: Connection): string
   return `connections {\n  ${name} {\n${formatSection(config(children[0]), '    ')}  }\n}`;
 }
 
-function toConnection(plan: TunnelPlan, tunnel: Tunnel): Connection {
+function toConnection(plan: IpsecPlan, tunnel: Tunnel): Connection {
   const name = `${NAME_PREFIX}${tunnel.peer}`;
   const config = (child: string): ViciMessage => configOf(plan, tunnel, child);
   const hash = fnv1a(formatSection(config('child'), ''));
@@ -66,7 +62,7 @@ function toConnection(plan: TunnelPlan, tunnel: Tunnel): Connection {
   return { peer: tunnel.peer, name, children: [first, `${first}${SECOND}`], tunnel, config };
 }
 
-function configOf({ localName, localPort, dataPath }: TunnelPlan, tunnel: Tunnel, child: string): ViciMessage {
+function configOf({ localName, localPort, dataPath }: IpsecPlan, tunnel: Tunnel, child: string): ViciMessage {
   const { peer, remote, initiate } = tunnel;
   return {
     version: '2',
@@ -92,7 +88,7 @@ function configOf({ localName, localPort, dataPath }: TunnelPlan, tunnel: Tunnel
   };
 }
 
-function childOf({ localTs, remoteTs, ifId, initiate }: Tunnel, dataPath: TunnelPlan['dataPath'], rekeyTime: string): ViciMessage {
+function childOf({ localTs, remoteTs, ifId, initiate }: Tunnel, dataPath: IpsecPlan['dataPath'], rekeyTime: string): ViciMessage {
   return {
     mode: 'tunnel',
     local_ts: [...localTs],

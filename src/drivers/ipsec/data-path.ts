@@ -1,19 +1,5 @@
-import type { DataPath } from '../../domain/node-plan.ts';
-import { messageOf } from '../../lib/errors.ts';
-import { CommandError, type Exec } from '../exec/exec.ts';
-
-export interface DataPathChoice {
-  readonly dataPath: DataPath;
-  /** Why, in words for an operator; shown in status. */
-  readonly reason: string;
-}
-
-interface Trial {
-  readonly what: string;
-  /** For `ip -batch`. */
-  readonly line: string;
-  readonly undo: string;
-}
+import type { Exec } from '../exec/exec.ts';
+import { type DataPathChoice, type Trial, tryAll } from '../tunnel/trial.ts';
 
 /** The last of our interface ids, which no plan uses. */
 const IF_ID = 0x52ffffff;
@@ -27,44 +13,9 @@ const TRIALS: readonly Trial[] = [
   },
 ];
 
-/**
- * Finds out whether this kernel can carry the tunnels, by making one of each object in a network namespace that ends with the trial. The host's
- * own links and states are not touched; modules that the kernel has but has not loaded are loaded by this.
- *
- * A container without CAP_SYS_ADMIN may not make namespaces: the objects are made right here for a moment then.
- */
+/** Finds out whether this kernel can carry the tunnels, by making one of each object: see `tryAll`. */
 export async function detectDataPath(exec: Exec): Promise<DataPathChoice> {
-  const failures = (await Promise.all(TRIALS.map((trial) => attempt(exec, trial)))).flat();
+  const failures = await tryAll(exec, TRIALS);
   if (failures.length === 0) return { dataPath: 'kernel', reason: `the kernel has ${TRIALS.map(({ what }) => what).join(' and ')}` };
   return { dataPath: 'user', reason: `the kernel lacks ${failures.join('; ')}` };
-}
-
-async function attempt(exec: Exec, { what, line, undo }: Trial): Promise<string[]> {
-  try {
-    await exec(['unshare', '--net', 'ip', '-batch', '-'], { stdin: `${line}\n` });
-    return [];
-  } catch (error) {
-    if (!isUnshareRefused(error)) return [`${what} (${summary(error)})`];
-  }
-  const run = (command: string): Promise<string> => exec(['ip', '-batch', '-'], { stdin: `${command}\n` });
-  // What a trial that was killed left behind.
-  await run(undo).catch(() => undefined);
-  try {
-    await run(line);
-    await run(undo);
-    return [];
-  } catch (error) {
-    return [`${what} (${summary(error)})`];
-  }
-}
-
-function isUnshareRefused(error: unknown): boolean {
-  return error instanceof CommandError && /^unshare: .*not permitted/m.test(error.stderr);
-}
-
-/** iproute2's own words, without its remarks about the batch. */
-function summary(error: unknown): string {
-  if (!(error instanceof CommandError)) return messageOf(error);
-  const lines = error.stderr.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('Command failed'));
-  return (lines[0] ?? error.message).replace(/^Error: |^RTNETLINK answers: /, '').replace(/\.$/, '');
 }

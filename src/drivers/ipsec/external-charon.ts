@@ -3,7 +3,7 @@ import { messageOf } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Charon, RunningCharon } from './charon.ts';
 import { type AnsweringCharon, openCharonExchange } from './charon-exchange.ts';
-import { poll } from './process.ts';
+import { poll } from '../tunnel/process.ts';
 import { connectVici, type ViciClient } from './vici-client.ts';
 
 export interface ExternalCharonOptions {

@@ -1,4 +1,4 @@
-import type { TunnelPlan } from '../../domain/node-plan.ts';
+import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { type Ip, parseIp } from '../../net/ip.ts';
 import { callingConnection, type Connection, peerOfConnection } from './connection.ts';
 import type { IkeSa } from './sas.ts';
@@ -11,7 +11,7 @@ export interface Greetings {
   begin(nowMs: number): void;
   end(): void;
   /** By peer: how to call it now. Remembers where peers are, for a later time; a peer behind a NAT is reached where it was heard last. */
-  calls(plan: TunnelPlan, connections: readonly Connection[], ikeSas: readonly IkeSa[], nowMs: number): ReadonlyMap<string, Connection>;
+  calls(plan: IpsecPlan, connections: readonly Connection[], ikeSas: readonly IkeSa[], nowMs: number): ReadonlyMap<string, Connection>;
 }
 
 /** Then they have seen it for themselves. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseCidr } from '../../net/cidr.ts';
 import { renderCharonConf } from './charon-conf.ts';
 import { enforces } from './charon-program.ts';
-import { identifyProcess, isRunning } from './process.ts';
+import { identifyProcess, isRunning } from '../tunnel/process.ts';
 import { secretActions } from './secret.ts';
 import { diffAddresses } from './user-device.ts';
 import { parsePolicies, parseStates } from './xfrm.ts';

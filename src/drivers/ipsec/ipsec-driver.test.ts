@@ -1,12 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
-import { isUp, reaches, tunnel, tunnelDriverConformance, tunnelPlan } from './conformance.ts';
+import type { Tunnel, IpsecPlan } from '../../domain/node-plan.ts';
+import { isUp, reaches, tunnelDriverConformance } from '../tunnel/conformance.ts';
 import { createIpsecDriver, type IpsecDriver } from './ipsec-driver.ts';
-import { poll } from './process.ts';
-import { createTestbed, pidsIn, type Testbed, type TestNode } from './testbed.ts';
+import { poll } from '../tunnel/process.ts';
+import { createTestbed, pidsIn, type Testbed, type TestNode } from '../tunnel/testbed.ts';
 import { connectVici } from './vici-client.ts';
+import { ipsecPlanOf, tunnel, tunnelPlan } from './test-plans.ts';
 
 const SECRET = 'c0ffee0123456789abcdef9876543210';
 const TIMEOUT_MS = 30_000;
@@ -64,10 +65,10 @@ describe.runIf(process.getuid?.() === 0)('charon in user space', { timeout: 60_0
 
   const remoteOf = (name: string, port = 4500): { ip: string; port: number } => ({ ip: bed.node(name).outer, port });
   const planA = tunnelPlan('a', [tunnel('b', ['10.1.0.0/24', '10.11.0.0/24'], ['10.2.0.0/24', '10.12.0.0/24'])]);
-  const planB = (): TunnelPlan =>
+  const planB = (): IpsecPlan =>
     tunnelPlan('b', [tunnel('a', ['10.2.0.0/24', '10.12.0.0/24'], ['10.1.0.0/24', '10.11.0.0/24'], remoteOf('a'))], B_PORT);
 
-  async function begin(name: string, plan: TunnelPlan, inner: readonly string[]): Promise<IpsecDriver> {
+  async function begin(name: string, plan: IpsecPlan, inner: readonly string[]): Promise<IpsecDriver> {
     const node = bed.node(name);
     const driver = open(node);
     drivers.push(driver);
@@ -92,6 +93,9 @@ describe.runIf(process.getuid?.() === 0)('charon in user space', { timeout: 60_0
     tunnelDriverConformance(async () => ({
       driver: (name, psk) => open(bed.node(name), psk),
       remote: remoteOf('a'),
+      plan: ipsecPlanOf,
+      secretsDiffer: { a: /^authentication failed: the secret differs/, b: /^authentication failed: the secret differs/ },
+      saysGoodbye: true,
       close: async () => {
         for (const name of ['a', 'b']) {
           const driver = open(bed.node(name));
@@ -123,7 +127,7 @@ describe.runIf(process.getuid?.() === 0)('charon in user space', { timeout: 60_0
   it('changes selectors under traffic', async () => {
     const { a, b } = await beginPair();
     await isAnswered(bed.node('b'), bed.node('a').inner);
-    const widen = (plan: TunnelPlan, key: 'localTs' | 'remoteTs', cidr: string): TunnelPlan => ({
+    const widen = (plan: IpsecPlan, key: 'localTs' | 'remoteTs', cidr: string): IpsecPlan => ({
       ...plan,
       tunnels: plan.tunnels.map((each): Tunnel => ({ ...each, [key]: [...each[key], cidr] })),
     });

@@ -1,10 +1,10 @@
 import { DEFAULT_TUNNEL_PORT } from '../../api/names.ts';
-import type { TunnelPlan } from '../../domain/node-plan.ts';
+import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import { listAt } from '../../net/vici.ts';
-import { createAlarm } from './alarm.ts';
+import { createAlarm } from '../tunnel/alarm.ts';
 import { createAttemptBook } from './attempts.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
 import { DEFAULT_CHARON_PATH } from './charon-program.ts';
@@ -15,15 +15,15 @@ import type { IpsecDriverOptions } from './ipsec-options.ts';
 import { listIkeSas, observeCharon, replacedStates, unknownStates } from './observe.ts';
 import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
 import { reasonOf } from './reasons.ts';
-import { restartDelayMs } from './restart-delay.ts';
+import { restartDelayMs } from '../tunnel/restart-delay.ts';
 import { secretActions } from './secret.ts';
-import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
+import type { TunnelDriver, TunnelState } from '../tunnel/tunnel-driver.ts';
 import { describeTunnels, remember, type TunnelMemory } from './tunnel-state.ts';
 import { createUserDevice } from './user-device.ts';
 import type { ViciClient } from './vici-client.ts';
 import { deleteStates, observeXfrm, removeOurs, type XfrmState } from './xfrm.ts';
 
-export interface IpsecDriver extends TunnelDriver {
+export interface IpsecDriver extends TunnelDriver<IpsecPlan> {
   /** How many changes were made so far: VICI commands that are not mere questions, and lines for `ip`. */
   writes(): number;
   /** Number of charon's process while it runs. */
@@ -31,7 +31,7 @@ export interface IpsecDriver extends TunnelDriver {
 }
 
 interface Desired {
-  readonly plan: TunnelPlan;
+  readonly plan: IpsecPlan;
   readonly connections: readonly Connection[];
 }
 
@@ -207,7 +207,8 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     await deleteStates(exec, done);
   }
 
-  async function set(plan: TunnelPlan): Promise<void> {
+  async function set(plan: IpsecPlan): Promise<void> {
+    if (plan.driver !== 'ipsec') throw new Error(`a plan for ${String(plan['driver'])} was given to the IPsec driver`);
     return exclusive(async () => {
       if (plan.localPort !== port) move(plan.localPort);
       desired = { plan, connections: planConnections(plan) };
@@ -271,6 +272,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   return {
     name: 'ipsec',
     dataPath,
+    publicKey: () => undefined,
     prepare: (plan) => void (port = plan.localPort),
     start: () => exclusive(async () => void (await connected())),
     set,

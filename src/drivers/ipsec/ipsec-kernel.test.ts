@@ -1,12 +1,13 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { TunnelPlan } from '../../domain/node-plan.ts';
+import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { hostExec } from '../exec/exec.ts';
-import { isUp, reaches, tunnel } from './conformance.ts';
+import { isUp, reaches } from '../tunnel/conformance.ts';
 import { detectDataPath } from './data-path.ts';
 import { createIpsecDriver, type IpsecDriver } from './ipsec-driver.ts';
-import { poll } from './process.ts';
-import { createTestbed, type Testbed, type TestNode } from './testbed.ts';
+import { poll } from '../tunnel/process.ts';
+import { createTestbed, type Testbed, type TestNode } from '../tunnel/testbed.ts';
+import { tunnel } from './test-plans.ts';
 
 const { dataPath } = process.getuid?.() === 0 ? await detectDataPath(hostExec) : { dataPath: 'user' };
 /** Under software emulation everything takes its time. */
@@ -22,9 +23,10 @@ describe.runIf(dataPath === 'kernel')('charon with ESP in the kernel', { timeout
   let bed: Testbed;
   let drivers: Record<string, IpsecDriver> = {};
 
-  const plans = (): Record<string, TunnelPlan> => ({
-    a: { dataPath: 'kernel', localName: 'a', localPort: 4500, tunnels: [{ ...tunnel('b', ANY, ANY), ifId: IF_ID }] },
+  const plans = (): Record<string, IpsecPlan> => ({
+    a: { driver: 'ipsec', dataPath: 'kernel', localName: 'a', localPort: 4500, tunnels: [{ ...tunnel('b', ANY, ANY), ifId: IF_ID }] },
     b: {
+      driver: 'ipsec',
       dataPath: 'kernel',
       localName: 'b',
       localPort: 4501,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { tunnel } from './conformance.ts';
 import type { Connection } from './connection.ts';
 import { replacedStates, unknownStates } from './observe.ts';
 import type { ChildSa, IkeSa } from './sas.ts';
+import { tunnel } from './test-plans.ts';
 
 const IF_ID = 0x52000001;
 const state = (spi: string) => ({ src: '192.0.2.1', dst: '192.0.2.2', spi, ifId: IF_ID });

@@ -1,10 +1,10 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import type { Tunnel } from '../../domain/node-plan.ts';
-import { tunnel, tunnelPlan } from './conformance.ts';
 import { callingConnection, type Connection, planConnections } from './connection.ts';
 import { type Action, commandOf, decide, retryDelayMs, type Situation } from './reconcile.ts';
 import type { ChildSa, IkeSa } from './sas.ts';
+import { tunnel, tunnelPlan } from './test-plans.ts';
 
 const REMOTE = { ip: '203.0.113.1', port: 4500 };
 const NOW_MS = 1_000_000;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { tunnel, tunnelPlan } from './conformance.ts';
 import { planConnections } from './connection.ts';
 import { reasonOf } from './reasons.ts';
 import type { IkeSa } from './sas.ts';
 import { describeTunnels, remember, type TunnelMemory } from './tunnel-state.ts';
+import { tunnel, tunnelPlan } from './test-plans.ts';
 
 const REMOTE = { ip: '203.0.113.1', port: 4500 };
 const connections = planConnections(tunnelPlan('b', [tunnel('a', ['10.2.0.0/24'], ['10.1.0.0/24'], REMOTE)]));

@@ -1,5 +1,6 @@
 import { formatIpPort } from '../../net/ip.ts';
-import type { TunnelState } from './tunnel-driver.ts';
+import { roughDuration } from '../tunnel/rough-duration.ts';
+import type { TunnelState } from '../tunnel/tunnel-driver.ts';
 import type { Connection } from './connection.ts';
 import type { Reason } from './reasons.ts';
 import { type IkeSa, isCarrying } from './sas.ts';
@@ -90,16 +91,9 @@ function explain(
   localPort: number,
 ): string {
   if (refusal !== undefined) return refusal;
-  if (!initiate) return `no handshake: ${peer} has to call, nothing from it seen on UDP port ${localPort} for ${duration(nowMs - sinceMs)}`;
+  if (!initiate)
+    return `no handshake: ${peer} has to call, nothing from it seen on UDP port ${localPort} for ${roughDuration(nowMs - sinceMs)}`;
   const where = remote === undefined ? peer : `${formatIpPort(remote.ip, remote.port)}/udp`;
   const silentMs = callingSinceMs === undefined ? 0 : nowMs - callingSinceMs;
-  return silentMs < PATIENCE_MS ? `calling ${where}` : `no handshake: no answer from ${where} in ${duration(silentMs)}`;
-}
-
-/** In steps, so that a state that lasts is not a change to write down all the time. */
-const STEPS_S = [3600, 1800, 600, 300, 120, 60, 30, 20, 10, 5, 3];
-
-function duration(ms: number): string {
-  const step = STEPS_S.find((each) => each * 1000 <= ms) ?? 0;
-  return step < 60 ? `${step} s` : `${step / 60} min`;
+  return silentMs < PATIENCE_MS ? `calling ${where}` : `no handshake: no answer from ${where} in ${roughDuration(silentMs)}`;
 }

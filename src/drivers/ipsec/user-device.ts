@@ -4,7 +4,7 @@ import { CHARON_RULE_PREF, CHARON_TABLE, STAND_IN_PREFIX_LENGTH_6, USER_TUNNEL_D
 import { addressAt, type Cidr, cidrContains, cidrContainsIp, networkAddress, parseCidr, prefixLength } from '../../net/cidr.ts';
 import { familyOf, formatIp, type Ip, ipValue, parseIp } from '../../net/ip.ts';
 import type { Exec } from '../exec/exec.ts';
-import { poll } from './process.ts';
+import { poll } from '../tunnel/process.ts';
 
 /**
  * The TUN device of user-space charon, under our name.

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE } from '../../api/names.ts';
+import { TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE, WIREGUARD_DEVICE } from '../../api/names.ts';
 import type { LinkState } from '../../domain/kernel-state.ts';
 import { compareText } from '../../lib/compare.ts';
 
@@ -50,7 +50,9 @@ export function parseLinks(text: string, anchors: string): Links {
   const all = linkJson.parse(JSON.parse(text));
   // What the address does not stand on is listed as an empty object.
   const anchored = new Set(anchorJson.parse(JSON.parse(anchors)).map(({ ifname }) => ifname));
-  const named = all.filter(({ ifname }) => ifname === VXLAN_DEVICE || ifname.startsWith(TUNNEL_DEVICE_PREFIX));
+  const named = all.filter(
+    ({ ifname }) => ifname === VXLAN_DEVICE || ifname === WIREGUARD_DEVICE || ifname.startsWith(TUNNEL_DEVICE_PREFIX),
+  );
   const links = named.flatMap((link) => toLink(link, anchored.has(link.ifname)) ?? []);
   const ours = new Set(links.map(({ name }) => name));
   return {
@@ -79,7 +81,8 @@ function toLink(link: LinkJson, anchored: boolean): LinkState | undefined {
       : undefined;
   }
   if (kind === 'xfrm') return { ...base, type: 'xfrm', fixed: xfrmText(link) };
-  // Made by charon: its IPv6 side is not ours to judge.
+  if (kind === 'wireguard' && link.ifname === WIREGUARD_DEVICE) return { ...base, type: 'wireguard', fixed: 'wireguard' };
+  // Made by charon or wireguard-go: its IPv6 side is not ours to judge.
   return kind === 'tun' ? { ...base, type: 'tun', fixed: '', quiet: true, noCarrier: link.flags.includes('NO-CARRIER') } : undefined;
 }
 

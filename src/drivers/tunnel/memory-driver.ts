@@ -1,9 +1,11 @@
-import type { DataPath, Tunnel, TunnelPlan } from '../../domain/node-plan.ts';
+import { createHash } from 'node:crypto';
+import type { DataPath, Tunnel, TunnelPlan, VpnDriver, WireguardTunnel } from '../../domain/node-plan.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { compareText } from '../../lib/compare.ts';
+import type { WgKey } from '../../net/wg-key.ts';
 import type { TunnelDriver, TunnelState } from './tunnel-driver.ts';
 
-/** What drivers of one memory network share. A tunnel is up when both ends plan it, one of them calls, the secrets are equal and nothing blocks it. */
+/** What drivers of one memory network share. A tunnel is up when both ends plan it, one of them calls, the secrets are equal (with WireGuard the keys are right, too) and nothing blocks it. */
 export interface MemoryNetwork {
   /** A driver for a node; a second one for the same node takes over what the first one left running. */
   driver(options: MemoryDriverOptions): MemoryDriver;
@@ -14,6 +16,8 @@ export interface MemoryNetwork {
 
 export interface MemoryDriverOptions {
   readonly node: string;
+  /** ipsec when absent. */
+  readonly name?: VpnDriver;
   readonly psk?: string;
   readonly dataPath?: DataPath;
   readonly clock?: Clock;
@@ -28,13 +32,13 @@ export interface MemoryDriver extends TunnelDriver {
 interface Daemon {
   running: boolean;
   psk: string;
-  tunnels: Map<string, Tunnel>;
+  tunnels: Map<string, Tunnel | WireguardTunnel>;
   up: Map<string, number>;
   downSince: Map<string, number>;
   readonly listeners: Set<() => void>;
 }
 
-/** The twin of the IPsec driver, for tests of what stands on it: no packets, no processes, no waiting. */
+/** The twin of both drivers, for tests of what stands on it: no packets, no processes, no waiting. */
 export function createMemoryNetwork(): MemoryNetwork {
   const daemons = new Map<string, Daemon>();
   const blocked = new Set<string>();
@@ -56,8 +60,8 @@ export function createMemoryNetwork(): MemoryNetwork {
     const [one, other] = [daemonOf(a), daemonOf(b)];
     const [out, back] = [one.tunnels.get(b), other.tunnels.get(a)];
     if (!one.running || !other.running || out === undefined || back === undefined || blocked.has(pairOf(a, b))) return false;
-    const called = [out, back].some(({ initiate, remote }) => initiate && remote !== undefined);
-    return called && one.psk === other.psk;
+    const knows = isKeyOf(out, b) && isKeyOf(back, a);
+    return knows && [out, back].some(calls) && one.psk === other.psk;
   }
 
   /** Brings every tunnel to the state that follows from both ends, and tells the drivers whose tunnels changed. */
@@ -78,7 +82,7 @@ export function createMemoryNetwork(): MemoryNetwork {
     }
   }
 
-  function driver({ node, psk = 'secret', dataPath = 'user', clock = systemClock }: MemoryDriverOptions): MemoryDriver {
+  function driver({ node, name = 'ipsec', psk = 'secret', dataPath = 'user', clock = systemClock }: MemoryDriverOptions): MemoryDriver {
     const daemon = daemonOf(node);
     const listeners = new Set<() => void>();
     let writes = 0;
@@ -111,19 +115,21 @@ export function createMemoryNetwork(): MemoryNetwork {
       return [...daemon.tunnels.values()].toSorted((a, b) => compareText(a.peer, b.peer)).map(stateOf);
     }
 
-    function stateOf({ peer, initiate, remote }: Tunnel): TunnelState {
+    function stateOf(tunnel: Tunnel | WireguardTunnel): TunnelState {
+      const { peer, remote } = tunnel;
       const upSince = daemon.up.get(peer);
       if (upSince !== undefined)
         return { peer, state: 'up', sinceMs: upSince, ...(remote !== undefined && { remote }), bytesIn: 0, bytesOut: 0 };
       const other = daemonOf(peer);
       const refused = other.running && other.tunnels.has(node) && other.psk !== daemon.psk && !blocked.has(pairOf(node, peer));
       const message = refused ? 'authentication failed: the secret differs from that of the peer' : `no handshake with ${peer}`;
-      return { peer, state: initiate ? 'connecting' : 'down', sinceMs: daemon.downSince.get(peer) ?? clock.now(), message };
+      return { peer, state: calls(tunnel) ? 'connecting' : 'down', sinceMs: daemon.downSince.get(peer) ?? clock.now(), message };
     }
 
     return {
-      name: 'ipsec',
+      name,
       dataPath,
+      publicKey: () => (name === 'wireguard' ? memoryKey(node) : undefined),
       prepare: () => undefined,
       start,
       set,
@@ -156,6 +162,19 @@ export function createMemoryNetwork(): MemoryNetwork {
       settle(systemClock.now());
     },
   };
+}
+
+/** The public key of a node with the driver in memory. */
+export function memoryKey(node: string): WgKey {
+  return createHash('sha256').update(node).digest('base64') as WgKey;
+}
+
+function isKeyOf(tunnel: Tunnel | WireguardTunnel, node: string): boolean {
+  return !('publicKey' in tunnel) || tunnel.publicKey === memoryKey(node);
+}
+
+function calls(tunnel: Tunnel | WireguardTunnel): boolean {
+  return tunnel.remote !== undefined && ('publicKey' in tunnel || tunnel.initiate);
 }
 
 function pairOf(a: string, b: string): string {

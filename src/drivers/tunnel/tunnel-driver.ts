@@ -1,4 +1,4 @@
-import type { DataPath, TunnelPlan } from '../../domain/node-plan.ts';
+import type { DataPath, TunnelPlan, VpnDriver } from '../../domain/node-plan.ts';
 
 /** One tunnel as the VPN sees it now. */
 export interface TunnelState {
@@ -15,12 +15,18 @@ export interface TunnelState {
   readonly message?: string;
 }
 
-/** A VPN with its daemon. Keeps tunnels when the agent goes; only `cleanup` takes them down. */
-export interface TunnelDriver {
-  readonly name: 'ipsec';
+/**
+ * A VPN, with its daemon if it has one. Keeps tunnels when the agent goes; only `cleanup` takes them down.
+ *
+ * @template Plan plans of the driver's own kind; it refuses others
+ */
+export interface TunnelDriver<Plan extends TunnelPlan = TunnelPlan> {
+  readonly name: VpnDriver;
   readonly dataPath: DataPath;
+  /** The key by which peers know this node, as soon as `start` is done; undefined where there is none. */
+  publicKey(): string | undefined;
   /** Tells `start` what it will be asked for first: the port to listen on is fixed when the daemon starts. */
-  prepare(desired: TunnelPlan): void;
+  prepare(desired: Plan): void;
   /** Adopts the running daemon of an earlier agent, or starts it. Idempotent. */
   start(): Promise<void>;
   /**
@@ -28,7 +34,7 @@ export interface TunnelDriver {
    * and calls peers that should be up and are not. Does not wait for handshakes. One bad peer does not stop the others.
    * The secret is not part of the plan.
    */
-  set(desired: TunnelPlan): Promise<void>;
+  set(desired: Plan): Promise<void>;
   /** State of every planned tunnel, in order of peer. Reads only. */
   list(): Promise<readonly TunnelState[]>;
   /** Called when a tunnel came up or went, or the daemon was restarted: time to look again. */

@@ -33,6 +33,15 @@ export async function signalProcess(id: ProcessId, signal: 'SIGTERM' | 'SIGKILL'
   }
 }
 
+/** Ends it in order, or after `patienceMs` by force. Done when it is gone. */
+export async function endProcess(id: ProcessId, patienceMs: number): Promise<void> {
+  const gone = async (): Promise<true | undefined> => ((await isRunning(id)) ? undefined : true);
+  await signalProcess(id, 'SIGTERM');
+  if (await poll(gone, patienceMs)) return;
+  await signalProcess(id, 'SIGKILL');
+  await poll(gone, patienceMs);
+}
+
 /** State and start. The program's name, second field, is in parentheses and may hold both spaces and parentheses. */
 function parseStat(stat: string): [string | undefined, string | undefined] {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -1,0 +1,66 @@
+import { TUNNEL_GROUP, WIREGUARD_DEVICE } from '../api/names.ts';
+import { type Family, familyOf } from '../net/ip.ts';
+import { WIREGUARD_ALIGN_BYTES, wireguardMtu } from '../net/mtu.ts';
+import type { LinkPlan, WireguardTunnel } from './node-plan.ts';
+import type { Association, Path } from './paths.ts';
+import type { TunnelRoutes, TunnelView } from './plan-tunnels.ts';
+import type { GatewayNode } from './snapshot.ts';
+
+/** Less than the half minute after which the shortest-lived NATs forget a UDP flow (RFC 4787 §4.3 asks for 2 min; `wg(8)` recommends 25 s). */
+const KEEPALIVE_S = 25;
+
+/**
+ * The VPN half of a gateway's plan with WireGuard: one device for all peers, and its allowed IPs decide who gets a packet.
+ * Each region's prefixes belong to the peer that leads there: its own gateway, or the relay.
+ */
+export function wireguardTunnels({ self, paths, underlay, dataPath }: TunnelView): TunnelRoutes {
+  const remotes = new Map(paths.associations.map(({ peer, remote }) => [peer.name, remote]));
+  const ownFamily = familyOf(self.privateIp ?? '');
+  const deviceMtuBytes = wireguardMtu(underlay.mtuBytes, ownFamily);
+  const mtuTo = (peer: GatewayNode): number =>
+    wireguardMtu(
+      Math.min(underlay.mtuBytes, peer.underlayMtuBytes ?? underlay.mtuBytes),
+      familyOf(remotes.get(peer.name)?.ip ?? self.privateIp ?? '') satisfies Family,
+    );
+  const mtuOf = ({ peer, via }: Path): number => {
+    const mtuBytes = via === undefined ? mtuTo(peer) : Math.min(mtuTo(via), mtuTo(peer));
+    // wireguard-go fills up to the device's MTU, whatever the route says; the kernel's knows the route's (drivers/net/wireguard/device.c).
+    return dataPath === 'user' && mtuBytes < deviceMtuBytes ? mtuBytes - (mtuBytes % WIREGUARD_ALIGN_BYTES) : mtuBytes;
+  };
+  const ways = paths.paths.map((path) => {
+    const mtuBytes = mtuOf(path);
+    return [path.region.name, { dev: WIREGUARD_DEVICE, ...(mtuBytes < deviceMtuBytes && { mtuBytes }) }] as const;
+  });
+  return {
+    plan: {
+      driver: 'wireguard',
+      dataPath,
+      localName: self.name,
+      localPort: self.port,
+      tunnels: paths.associations.flatMap((association) => toTunnel(association, self, paths.paths)),
+    },
+    links: [deviceOf(dataPath, deviceMtuBytes)],
+    ways: new Map(ways),
+  };
+}
+
+function deviceOf(dataPath: TunnelView['dataPath'], mtuBytes: number): LinkPlan {
+  return { type: dataPath === 'kernel' ? 'wireguard' : 'tun', name: WIREGUARD_DEVICE, mtuBytes, group: TUNNEL_GROUP };
+}
+
+function toTunnel({ peer, remote }: Association, self: GatewayNode, paths: readonly Path[]): WireguardTunnel[] {
+  const { name, region, publicKey, publicAddress } = peer;
+  if (publicKey === undefined) return [];
+  return [
+    {
+      peer: name,
+      gateway: region,
+      publicKey,
+      ...(remote !== undefined && { remote }),
+      // Region by region, not merged: what changes its way then moves as a whole, and nothing else of the peer has to be written.
+      allowedIps: paths.filter(({ peer: far, via }) => (via ?? far).name === name).flatMap(({ region: { cidrs } }) => cidrs),
+      keepaliveS: self.publicAddress === undefined ? KEEPALIVE_S : 0,
+      peerKeepsAlive: publicAddress === undefined,
+    },
+  ];
+}
