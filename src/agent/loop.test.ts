@@ -59,6 +59,7 @@ class Machine {
 const silentProber: Prober = {
   set: () => undefined,
   rtts: () => new Map(),
+  measure: () => Promise.resolve(undefined),
   onChange: () => undefined,
   close: () => Promise.resolve(),
 };

@@ -21,6 +21,7 @@ import { parseIp } from '../net/ip.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
 import type { NameResolver } from './name-resolver.ts';
 import { type AgentObserver, noObserver } from './observer.ts';
+import { type PathMtuProber, noPathMtus } from './path-mtu-prober.ts';
 import type { Prober } from './prober.ts';
 import { createPublisher } from './publisher.ts';
 
@@ -32,7 +33,10 @@ export interface AgentParts {
   readonly tunnels: TunnelDriver;
   /** Why `tunnels` uses the data path that it uses. */
   readonly dataPathReason: string;
+  /** `--forward-node-ip` */
+  readonly forwardNodeIp?: boolean;
   readonly prober: Prober;
+  readonly pathMtus?: PathMtuProber;
   readonly names: NameResolver;
   readonly clock: Clock;
   readonly log: Logger;
@@ -63,7 +67,21 @@ const STUCK_MS = 15_000;
 
 /** The loop of one node: observe, plan, set. See `docs/architecture.md`. */
 export function createAgent(parts: AgentParts): Agent {
-  const { node, store, exec, kernel, tunnels, dataPathReason, prober, names, clock, log, observer = noObserver } = parts;
+  const {
+    node,
+    store,
+    exec,
+    kernel,
+    tunnels,
+    dataPathReason,
+    forwardNodeIp = false,
+    prober,
+    pathMtus = noPathMtus,
+    names,
+    clock,
+    log,
+    observer = noObserver,
+  } = parts;
   const gateways = new Map<string, Gateway>();
   const endpoints = new Map<string, TunnelEndpoint>();
   const synced = new Set<string>();
@@ -113,10 +131,10 @@ export function createAgent(parts: AgentParts): Agent {
     const queryText = JSON.stringify(query);
     if (full || facts === undefined || queryText !== factsFor) facts = await observeFacts(exec, query);
     factsFor = queryText;
-    const local: LocalFacts = { ...facts, driver: tunnels.name, dataPath: tunnels.dataPath };
+    const local: LocalFacts = { ...facts, driver: tunnels.name, dataPath: tunnels.dataPath, forwardNodeIp };
     const health = healthOf(await listTunnels());
     const plannedAt = performance.now();
-    const next = plan({ node, snapshot, facts: local, health });
+    const next = plan({ node, snapshot, facts: local, health, pathMtus: pathMtus.found() });
     observer.planned(next, performance.now() - plannedAt);
     logFindings(next);
     // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down.
@@ -130,6 +148,7 @@ export function createAgent(parts: AgentParts): Agent {
     await setTunnels(next);
     prober.set({ address: local.hostSources[4] ?? local.hostSources[6], peers: next.paths });
     await publish(snapshot, next, local);
+    pathMtus.set(next.paths, seen);
     isApplied ||= !failed;
     if (asked) log.info('resync');
     schedule(failed ? RETRY_MS : RESYNC_MS);
@@ -234,6 +253,7 @@ export function createAgent(parts: AgentParts): Agent {
 
   function resync(): void {
     resyncAsked = true;
+    pathMtus.recheck();
     touched();
   }
 
@@ -242,6 +262,7 @@ export function createAgent(parts: AgentParts): Agent {
     store.watch('TunnelEndpoint', follow(endpoints, 'TunnelEndpoint'));
     tunnels.onChange(touched);
     prober.onChange(() => void ticks.request());
+    pathMtus.onChange(() => void ticks.request());
     names.onChange(() => void ticks.request());
   }
 
@@ -260,6 +281,7 @@ export function createAgent(parts: AgentParts): Agent {
     names.stop();
     await ticks.stop();
     await publisher.close();
+    pathMtus.close();
     await prober.close();
     await tunnels.close();
   }

@@ -22,6 +22,7 @@ describe("the agent's options", () => {
       vpnDriver: 'ipsec',
       store: 'kube',
       psk: { text: 'from the Secret' },
+      forwardNodeIp: false,
       charon: 'own',
       metrics: { host: '192.0.2.7', port: 10265 },
       health: { host: '127.0.0.1', port: 10275 },
@@ -51,7 +52,6 @@ describe("the agent's options", () => {
 
   it.each<[Record<string, string>, Record<string, string>, RegExp]>([
     [{}, {}, /^--node: is required, as NODE_NAME is not set/],
-    [{ node: 'b1', forwardNodeIp: 'true' }, {}, /^--forward-node-ip: true is not there yet/],
     [{ node: 'b1', forwardNodeIp: 'maybe' }, {}, /^--forward-node-ip: is true or false/],
     [{ node: 'b1', vpnDriver: 'openvpn' }, {}, /^--vpn-driver: "openvpn" is not known; there is: ipsec, wireguard$/],
     [{ node: 'b1', charon: 'theirs' }, {}, /^--charon: "theirs" is not known; there is: own, external$/],

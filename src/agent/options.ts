@@ -22,6 +22,7 @@ export interface AgentOptions {
   readonly stateDir: string;
   readonly runDir: string;
   readonly sysctlDir: string;
+  readonly forwardNodeIp: boolean;
   readonly charon: 'own' | 'external';
   readonly metrics: BindAddress | 'off';
   readonly health: BindAddress | 'off';
@@ -38,9 +39,7 @@ const schema = z.object({
     (value) => (value === 'libreswan' ? 'ipsec' : value),
     z.enum(VPN_DRIVERS, { error: notKnown(VPN_DRIVERS.join(', ')) }),
   ),
-  forwardNodeIp: z.stringbool({ error: 'is true or false' }).refine((value) => !value, {
-    message: 'true is not there yet: only pod addresses and Service addresses are carried between regions',
-  }),
+  forwardNodeIp: z.stringbool({ error: 'is true or false' }),
   charon: z.enum(['own', 'external'], { error: notKnown('own, external') }),
   metricBindAddr: z.string(),
   healthBindAddr: z.string(),
@@ -54,7 +53,7 @@ const schema = z.object({
 /** @throws {UserError} naming every flag that is wrong */
 export function parseAgentOptions(input: Readonly<Record<string, unknown>>, env: AgentEnvironment): AgentOptions {
   const flags = parseFlags(schema, { ...input, node: input['node'] ?? (env.NODE_NAME || undefined) });
-  const { pskFile, metricBindAddr, healthBindAddr, forwardNodeIp: _, ...rest } = flags;
+  const { pskFile, metricBindAddr, healthBindAddr, ...rest } = flags;
   return {
     ...rest,
     store: flags.store,

@@ -11,6 +11,8 @@ export interface Prober {
   set(target: { address: Ip | undefined; peers: readonly PathPlan[] }): void;
   /** Smoothed round trip per peer in milliseconds; peers that did not answer lately are missing. */
   rtts(): ReadonlyMap<string, number>;
+  /** One round trip in milliseconds with a request of `payloadBytes`; undefined when no answer came in time, or nothing can be asked now. */
+  measure(address: Ip, timeoutMs: number, payloadBytes: number): Promise<number | undefined>;
   /** Called after each round of measurements. */
   onChange(listener: () => void): void;
   close(): Promise<void>;
@@ -57,19 +59,19 @@ export function createProber(openEcho: (address: string, port: number) => Promis
 
   async function measure({ peer, overlayIp }: PathPlan): Promise<void> {
     if (overlayIp === undefined || echo === undefined) return;
-    const rttMs = await bestOf(echo, overlayIp);
     const before = rtts.get(peer);
+    const rttMs = await bestOf(echo, overlayIp, before !== undefined);
     if (rttMs === undefined) rtts.delete(peer);
     else rtts.set(peer, before === undefined || rttMs < before ? rttMs : before + ALPHA * (rttMs - before));
   }
 
-  /** The smallest of a few: delays of the machines themselves only ever add. */
-  async function bestOf(through: Echo, overlayIp: Ip): Promise<number | undefined> {
+  /** The smallest of a few: delays of the machines themselves only ever add. One that is lost is no verdict on a peer that answered before. */
+  async function bestOf(through: Echo, overlayIp: Ip, answered: boolean): Promise<number | undefined> {
     let best: number | undefined;
     for (let i = 0; i < SAMPLES; i++) {
       const rttMs = await through.measure(overlayIp, TIMEOUT_MS);
-      if (rttMs === undefined) return best;
-      best = Math.min(best ?? rttMs, rttMs);
+      if (rttMs !== undefined) best = Math.min(best ?? rttMs, rttMs);
+      else if (!answered) return best;
     }
     return best;
   }
@@ -83,6 +85,7 @@ export function createProber(openEcho: (address: string, port: number) => Promis
       opening = opening.then(() => reopen(target.address)).then(measureAll);
     },
     rtts: () => rtts,
+    measure: async (address, timeoutMs, payloadBytes) => echo?.measure(address, timeoutMs, payloadBytes),
     onChange: (listener) => void listeners.push(listener),
     close: async () => {
       closed = true;

@@ -14,6 +14,7 @@ import { type AgentMetrics, createAgentMetrics } from './agent-metrics.ts';
 import { type Agent, createAgent } from './loop.ts';
 import { openCluster } from './open-cluster.ts';
 import { type AgentOptions, parseAgentOptions } from './options.ts';
+import { createPathMtuProber } from './path-mtu-prober.ts';
 import { createProber } from './prober.ts';
 import { createNameResolver } from './name-resolver.ts';
 import { openVpn, readSecret, removeTunnels } from './vpn.ts';
@@ -35,6 +36,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
     const vpn = await openVpn({ ...options, secret }, stopping, log);
     if (vpn === undefined) return;
     const { driver, reason } = vpn;
+    const prober = createProber(openEcho, log);
     agent = createAgent({
       node,
       store,
@@ -42,7 +44,9 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       kernel: createKernel(exec, { log, sysctlRoot: options.sysctlDir }),
       tunnels: driver,
       dataPathReason: reason,
-      prober: createProber(openEcho, log),
+      forwardNodeIp: options.forwardNodeIp,
+      prober,
+      pathMtus: createPathMtuProber({ measure: (...question) => prober.measure(...question), clock: systemClock, log }),
       names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),
       clock: systemClock,
       log,

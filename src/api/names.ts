@@ -11,6 +11,8 @@ export const BETA_FIELDS_ANNOTATION = 'raven.openyurt.io/v1beta1-fields';
 export const GATEWAY_LABEL = 'raven.openyurt.io/gateway';
 /** Gateway annotation: comma-separated source CIDRs that the region carries besides its pod CIDRs. */
 export const EXTRA_CIDRS_ANNOTATION = 'raven.openyurt.io/extra-allowed-source-cidrs';
+/** Gateway annotation: regions with the same value reach each other's nodes already, so packets between them go without a tunnel. */
+export const ROUTABLE_DOMAIN_ANNOTATION = 'raven.openyurt.io/routable-domain';
 
 export const DEFAULT_TUNNEL_PORT = 4500;
 export const DEFAULT_PROXY_PORT = 10262;
@@ -31,6 +33,11 @@ export const TUNNEL_GROUP = 9027;
 export const TABLE_TO_REGIONS = 9027;
 /** Routes to nodes of the own region, for packets that come out of a tunnel. */
 export const TABLE_FROM_REGIONS = 9028;
+/** Routes to other gateways' agents for probes of the path's MTU: larger packets than the routes for everybody else let out. */
+export const TABLE_PROBES = 9030;
+/** All tables of which every route is ours, unless a foreign one stands there. */
+export const OUR_TABLES = [TABLE_TO_REGIONS, TABLE_FROM_REGIONS, TABLE_PROBES] as const;
+export const RULE_PREF_PROBES = 99;
 export const RULE_PREF_TO_REGIONS = 100;
 export const RULE_PREF_FROM_REGIONS = 101;
 /** Mark bit of packets that came out of a tunnel; the other 31 bits are never touched. */

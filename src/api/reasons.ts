@@ -119,6 +119,14 @@ export const TUNNEL_ENDPOINT_CONDITIONS: readonly ConditionText[] = [
       },
       { reason: 'UnderlayFamilyDiffers', text: 'a node of the region has its address in the other family, and `raven0` cannot reach it' },
       { reason: 'SubnetCoversUnderlay', text: 'pod CIDRs of a region cover addresses that carry the tunnels; that part is not routed' },
+      {
+        reason: 'NodeAddressDuplicate',
+        text: '`--forward-node-ip`: nodes of two regions have the same address; it is forwarded to neither',
+      },
+      {
+        reason: 'NodeAddressInPodCIDR',
+        text: '`--forward-node-ip`: pod CIDRs of some region hold the address of a node; it is not forwarded',
+      },
       { reason: 'SubnetsOverlap', text: 'two regions claim the same addresses; they are not routed' },
       { reason: 'VpnDriverDiffers', text: "a region's gateway node uses another VPN driver: there is no tunnel between the two" },
       { reason: 'PeerKeyMissing', text: "a gateway node has not published its WireGuard key yet, or has another node's" },

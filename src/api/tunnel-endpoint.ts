@@ -19,6 +19,10 @@ const link = z.looseObject({
     .enum(['direct', 'relay'])
     .describe('Where packets to that region go: straight to the peer, or relayed by another region’s gateway node.'),
   via: z.string().optional().describe('Gateway node that relays; absent on direct paths.'),
+  encryption: z
+    .enum(['none'])
+    .optional()
+    .describe('`none`: packets cross at least part of the way without encryption, between regions that are marked as routable.'),
   observed: z
     .string()
     .optional()
@@ -27,6 +31,12 @@ const link = z.looseObject({
     .number()
     .optional()
     .describe('Smoothed round trip to the peer’s agent through the tunnel, quantised so that noise causes no writes.'),
+  mtu: z
+    .int()
+    .optional()
+    .describe(
+      'The largest packet in bytes that goes this way in one piece: what the links at both ends allow, or less where probes found less.',
+    ),
   since: z.string().optional().describe('When the state was reached (RFC 3339).'),
   message: z.string().optional().describe('Why it is not up.'),
 });

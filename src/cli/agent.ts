@@ -15,7 +15,7 @@ export function addAgentCommand(program: Command, env: NodeJS.ProcessEnv): void 
     )
     .option('--vpn-driver <driver>', 'how tunnels are made: ipsec, wireguard; the same on all gateways', 'ipsec')
     .option('--charon <where>', 'own: the agent starts charon; external: `raven charon` runs it', 'own')
-    .option('--forward-node-ip <bool>', "carry the nodes' own addresses between regions too: not there yet", 'false')
+    .option('--forward-node-ip <bool>', "carry the nodes' own addresses between regions too", 'false')
     .option('--metric-bind-addr <address>', '[HOST]:PORT for Prometheus, 0 for none; HOST is NODE_IP or else loopback', `:${METRICS_PORT}`)
     .option('--health-bind-addr <address>', '[HOST]:PORT for /healthz and /readyz, 0 for none; HOST is loopback', `:${HEALTH_PORT}`)
     .option('--state-dir <dir>', 'what survives a reboot, also a copy of the cluster objects', '/var/lib/raven')

@@ -42,6 +42,7 @@ function addUp(lab: Command, env: NodeJS.ProcessEnv): void {
     .argument('<file>', 'topology file, or the name of a shipped one: mini, rig, wide, ports, shared-lan')
     .option('--name <lab>', "default: the topology's name")
     .option('--vpn-driver <driver>', "the agents' VPN driver")
+    .option('--forward-node-ip', "the agents carry the nodes' own addresses between regions too")
     .option('--store <kind>', 'dir: a folder of manifests; kube: a real API server with kube-proxy, flannel and CoreDNS', 'dir')
     .option('--no-raven', 'start neither controller nor agents')
     .option('--no-wait', 'do not wait for tunnels')

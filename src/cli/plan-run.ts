@@ -19,11 +19,13 @@ export interface PlanOptions {
   readonly store: string;
   readonly node: string;
   readonly output: string;
+  readonly forwardNodeIp?: boolean;
   readonly diff?: boolean;
 }
 
 /** @returns false when `--diff` found a difference */
-export async function runPlan({ store: storeText, node, output, diff = false }: PlanOptions, env: NodeJS.ProcessEnv): Promise<boolean> {
+export async function runPlan(options: PlanOptions, env: NodeJS.ProcessEnv): Promise<boolean> {
+  const { store: storeText, node, output, forwardNodeIp = false, diff = false } = options;
   if (output !== 'text' && output !== 'json')
     throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
   const store = await openStore(storeText, { kube: { env } });
@@ -43,7 +45,10 @@ export async function runPlan({ store: storeText, node, output, diff = false }: 
     // A tunnel that reports itself up counts as up: the plan then is the one that the agent carries out.
     const links = endpoints.find(({ metadata }) => metadata.name === node)?.status?.links ?? [];
     const health = new Map(links.map(({ peer, state, path }) => [peer, { up: state === 'Up' && path === 'direct', stuck: false }]));
-    const result = plan({ node, snapshot, facts: here, health });
+    const pathMtus = new Map(
+      links.flatMap(({ peer, path, mtu }) => (path === 'direct' && mtu !== undefined ? [[peer, mtu] as const] : [])),
+    );
+    const result = plan({ node, snapshot, facts: { ...here, forwardNodeIp }, health, pathMtus });
     if (!diff) {
       process.stdout.write(
         output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result, tunnelTexts(result)),

@@ -34,14 +34,15 @@ export function formatStatus({ gateways, tunnels, warnings }: ClusterStatus, now
     ]),
   );
   const tunnelTable = formatTable(
-    ['FROM', 'TO', 'REGION', 'STATE', 'PATH', 'RTT', 'PEER SEEN AT', 'SINCE', 'REASON'],
+    ['FROM', 'TO', 'REGION', 'STATE', 'PATH', 'RTT', 'MTU', 'PEER SEEN AT', 'SINCE', 'REASON'],
     tunnels.map((each) => [
       each.from,
       each.peer,
       each.gateway,
       each.state,
-      each.via === undefined ? 'direct' : `via ${each.via}`,
+      `${each.via === undefined ? 'direct' : `via ${each.via}`}${each.encryption === 'none' ? ', not encrypted' : ''}`,
       each.rttMs === undefined ? '-' : `${each.rttMs} ms`,
+      each.mtu === undefined ? '-' : String(each.mtu),
       each.observed ?? '-',
       each.since === undefined ? '-' : formatAge(nowMs - Date.parse(each.since)),
       each.message ?? '',

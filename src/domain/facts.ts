@@ -6,6 +6,8 @@ import type { DataPath, VpnDriver } from './node-plan.ts';
 export interface LocalFacts extends MachineFacts {
   readonly driver: VpnDriver;
   readonly dataPath: DataPath;
+  /** `--forward-node-ip`: the nodes' own addresses are carried between regions too. Absent: they are not. */
+  readonly forwardNodeIp?: boolean;
 }
 
 /** What is found by looking at the machine. */

@@ -3,7 +3,7 @@ import { FAMILIES, familiesOf, type Family, familyOf } from '../net/ip.ts';
 import { IPV6_MIN_MTU_BYTES } from '../net/mtu.ts';
 import type { LocalFacts } from './facts.ts';
 import type { Finding } from './node-plan.ts';
-import type { Region, Snapshot } from './snapshot.ts';
+import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
 /** Whether there are IPv6 pods at all. */
 export function hasIpv6({ regions }: Snapshot): boolean {
@@ -20,6 +20,11 @@ export function familiesBetween({ regions }: Snapshot, own: Region, mayRelay: bo
   const ownFamilies = familiesOf(own.cidrs);
   const carried = mayRelay ? shared : shared.filter((family) => ownFamilies.includes(family));
   return carried.length === 0 ? [4] : carried;
+}
+
+/** Of the network that carries a gateway node's own address. */
+export function ownFamily({ privateIp }: GatewayNode): Family {
+  return privateIp === undefined ? 4 : familyOf(privateIp);
 }
 
 /** What this machine can carry of `families`, and why not the rest. `raven0` and every tunnel must take the packets that each IPv6 link has to (RFC 8200 §5). */

@@ -25,6 +25,8 @@ export interface NftView {
   readonly remote: readonly Cidr[];
   /** Addresses in `own` that stand for the host itself. */
   readonly hostSources: LocalFacts['hostSources'];
+  /** Nodes of the own region are reached by `raven0` under their own addresses too. */
+  readonly reachesNodes: boolean;
 }
 
 /** How rules name a family (`nft(8)`), whose redirect message it is, and the type of its sets. */
@@ -36,7 +38,8 @@ const WORDS = {
 /** The firewall half of a node's plan, for the families that it carries. */
 export function planNft(view: NftView): NftTable {
   const { families, own, remote } = view;
-  const gatewayChains = view.role === 'gateway' ? [untracked(families), fromTunnel(), output(families)] : [];
+  const gatewayChains =
+    view.role === 'gateway' ? [untracked(families), fromTunnel(families), output(families), ...(view.reachesNodes ? [toNode()] : [])] : [];
   const set = (name: string, family: Family, cidrs: readonly Cidr[]): NftSet => ({
     name: `${name}${family}`,
     type: WORDS[family].set,
@@ -60,21 +63,41 @@ function untracked(families: readonly Family[]): NftChain {
       const { ip } = WORDS[family];
       return [
         `iifname "${VXLAN_DEVICE}" ${ip} daddr @remote${family} notrack`,
-        `${FROM_TUNNEL} ${ip} daddr != @own${family} fib daddr type != local notrack`,
+        ...[FROM_TUNNEL, fromPlain(family)].map((from) => `${from} ${ip} daddr != @own${family} fib daddr type != local notrack`),
       ];
     }),
   };
 }
 
+/** From a routable region, see `routable.ts`. Always taken: the other side may send so before this one knows that it should. */
+function fromPlain(family: Family): string {
+  return `iifname "${VXLAN_DEVICE}" ${WORDS[family].ip} saddr @remote${family}`;
+}
+
 /** Only our bit is set; whoever uses the others keeps them. */
-function fromTunnel(): NftChain {
+function fromTunnel(families: readonly Family[]): NftChain {
   const mark = `0x${FROM_TUNNEL_MARK.toString(16)}`;
   return {
     name: 'from_tunnel',
     type: 'filter',
     hook: 'prerouting',
     priority: MANGLE,
-    rules: [`${FROM_TUNNEL} meta mark set meta mark | ${mark}`],
+    rules: [FROM_TUNNEL, ...families.map(fromPlain)].map((from) => `${from} meta mark set meta mark | ${mark}`),
+  };
+}
+
+/**
+ * A VXLAN packet inherits the mark of what it carries (kernel, `vxlan_get_route`). With ours, one to a node's own address would be sent by table 9028
+ * into `raven0` again, and be dropped as a loop.
+ */
+function toNode(): NftChain {
+  const others = `0x${(~FROM_TUNNEL_MARK >>> 0).toString(16)}`;
+  return {
+    name: 'to_node',
+    type: 'filter',
+    hook: 'postrouting',
+    priority: MANGLE,
+    rules: [`oifname "${VXLAN_DEVICE}" meta mark set meta mark & ${others}`],
   };
 }
 

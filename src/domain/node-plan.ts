@@ -107,6 +107,8 @@ export interface Rule {
   readonly family: 4 | 6;
   readonly table: number;
   readonly mark?: { readonly value: number; readonly mask: number };
+  /** Only UDP packets to this port that this machine itself sends. */
+  readonly ownUdpPort?: number;
 }
 
 /** An nft table of family `inet`, all of it Raven's. */
@@ -203,8 +205,16 @@ export interface PathPlan {
   readonly peer: string;
   /** Gateway node that relays; absent on a direct path. */
   readonly via?: string;
+  /** The first leg is no tunnel. */
+  readonly isPlain?: true;
+  /** Some leg is no tunnel. */
+  readonly encryption?: 'none';
   /** Where the far agent answers probes. */
   readonly overlayIp?: Ip;
+  /** The largest packet that goes this way in one piece. */
+  readonly mtuBytes?: number;
+  /** On direct paths: what to try to find that out, largest first. */
+  readonly probeSizes?: readonly number[];
 }
 
 /** A fact that an operator should know; ends as a condition. */
@@ -215,6 +225,22 @@ export interface Finding {
   /** Region it is about, when it is about one. */
   readonly gateway?: string;
 }
+
+/** What a node carries that has no part in anything. */
+export const EMPTY_PLAN: NodePlan = {
+  role: 'none',
+  links: [],
+  fdb: [],
+  neighbours: [],
+  nexthops: [],
+  routes: [],
+  rules: [],
+  nft: undefined,
+  sysctls: [],
+  tunnels: undefined,
+  paths: [],
+  findings: [],
+};
 
 /** `raven0 mtu 1450 address 02:… type vxlan id 200 …`: what stands behind `ip link add`. */
 export function formatLink(link: LinkPlan): string {
@@ -262,7 +288,8 @@ export function formatRoute({ table, dst, type, nexthopId, via, dev, src, mtuByt
 }
 
 /** As behind `ip rule add` (`ip -6 rule add`). */
-export function formatRule({ pref, mark, table }: Rule): string {
+export function formatRule({ pref, mark, ownUdpPort, table }: Rule): string {
   const match = mark === undefined ? '' : ` fwmark 0x${mark.value.toString(16)}/0x${mark.mask.toString(16)}`;
-  return `pref ${pref}${match} lookup ${table}`;
+  const packets = ownUdpPort === undefined ? '' : ` iif lo ipproto udp dport ${ownUdpPort}`;
+  return `pref ${pref}${match}${packets} lookup ${table}`;
 }

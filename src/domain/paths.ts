@@ -1,5 +1,6 @@
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { compareText } from '../lib/compare.ts';
+import { judgePlainLink, type PlainLink, routableGateways } from './routable.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
 /** How a gateway node reaches one other region. */
@@ -9,6 +10,10 @@ export interface Path {
   readonly peer: GatewayNode;
   /** Gateway node through which packets go; undefined on a direct path. */
   readonly via: GatewayNode | undefined;
+  /** The first leg is no tunnel: packets go to `via`, or else `peer`, as the underlay carries them. */
+  readonly isPlain: boolean;
+  /** No leg is plain. */
+  readonly isEncrypted: boolean;
 }
 
 /** An association that a gateway node should have. */
@@ -41,24 +46,36 @@ export interface Paths {
 /**
  * Chooses, for gateway node `self` of region `own`, whom to call and which way packets take to every other region.
  *
- * Direct when either side can be called, or both stand behind the same public address (then over private addresses, as soon as that tunnel is up);
- * otherwise through the relay. Both ends compute the same pairs from the same snapshot.
+ * Direct when both regions are marked as routable (then without a tunnel), when either side can be called, or when both stand behind the same public
+ * address (then over private addresses, as soon as that tunnel is up); otherwise through the relay. Both ends compute the same pairs from the same snapshot.
+ * A relay reaches every region directly, so no path has more than two legs and none returns.
  */
 export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapshot, health: ReadonlyMap<string, LinkHealth>): Paths {
   const others = regions.filter(({ name, active }) => name !== own.name && active.length > 0);
   const relay = relayOf(own, regions);
+  const routable = routableGateways(regions);
+  const plainTo = (peer: GatewayNode): PlainLink =>
+    judgePlainLink(self, peer, {
+      routable,
+      canWait: associate(self, peer, health) !== undefined && own.nodes.every(({ privateIp }) => privateIp !== peer.privateIp),
+      health: health.get(peer.name),
+    });
   const associations: Association[] = [];
   const paths: Path[] = [];
   const unreachable: Region[] = [];
   for (const region of others) {
     const [peer] = region.active;
     if (peer === undefined) continue;
-    const association = associate(self, peer, health);
+    const { isPlain, needsTunnel } = plainTo(peer);
+    const association = needsTunnel ? associate(self, peer, health) : undefined;
     if (association !== undefined) associations.push(association);
-    const direct = association !== undefined && (isCallable(self, peer) || health.get(peer.name)?.up === true);
+    const direct = isPlain || (association !== undefined && (isCallable(self, peer) || health.get(peer.name)?.up === true));
     const via = direct ? undefined : relayBetween(own, region, regions)?.active[0];
-    if (direct || via !== undefined) paths.push({ region, peer, via });
-    else unreachable.push(region);
+    if (direct) paths.push({ region, peer, via, isPlain, isEncrypted: !isPlain });
+    else if (via !== undefined) {
+      const isFirstPlain = plainTo(via).isPlain;
+      paths.push({ region, peer, via, isPlain: isFirstPlain, isEncrypted: !isFirstPlain && !routable.areRoutable(via, peer) });
+    } else unreachable.push(region);
   }
   return { associations: associations.toSorted((a, b) => compareText(a.peer.name, b.peer.name)), paths, relay, unreachable };
 }
@@ -128,4 +145,13 @@ function associate(self: GatewayNode, peer: GatewayNode, health: ReadonlyMap<str
 /** Behind one public address there is most likely one network; the tunnel proves it, or the relay stays. */
 function sameSite(a: GatewayNode, b: GatewayNode): boolean {
   return a.observedIp !== undefined && a.observedIp === b.observedIp && a.privateIp !== b.privateIp;
+}
+
+/** Why two regions are not connected, for an operator. */
+export function unreachableMessage(own: Region, other: string, regions: readonly Region[]): string {
+  const anyPublic = regions.some(({ active }) => active.some(({ publicAddress }) => publicAddress !== undefined));
+  const advice = anyPublic
+    ? 'the public gateway is not up'
+    : 'no region has a gateway with a public address: set spec.endpoints[].publicIP of one';
+  return `regions ${own.name} and ${other} are both behind NAT and nobody relays: ${advice}`;
 }

@@ -182,9 +182,13 @@ describe('a plan of both families', () => {
       remote6 { fd00:1::/64, fd00:2::/64 }
       untracked: iifname "raven0" ip daddr @remote4 notrack
       untracked: iifgroup 9027 ip daddr != @own4 fib daddr type != local notrack
+      untracked: iifname "raven0" ip saddr @remote4 ip daddr != @own4 fib daddr type != local notrack
       untracked: iifname "raven0" ip6 daddr @remote6 notrack
       untracked: iifgroup 9027 ip6 daddr != @own6 fib daddr type != local notrack
+      untracked: iifname "raven0" ip6 saddr @remote6 ip6 daddr != @own6 fib daddr type != local notrack
       from_tunnel: iifgroup 9027 meta mark set meta mark | 0x40
+      from_tunnel: iifname "raven0" ip saddr @remote4 meta mark set meta mark | 0x40
+      from_tunnel: iifname "raven0" ip6 saddr @remote6 meta mark set meta mark | 0x40
       output: oifgroup 9027 icmp type redirect drop
       output: oifgroup 9027 icmpv6 type nd-redirect drop
       forward: oifname "raven0" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
@@ -224,7 +228,9 @@ describe('a plan of both families', () => {
       remote6 { fd00:1::/64, fd00:2::/64 }
       untracked: iifname "raven0" ip6 daddr @remote6 notrack
       untracked: iifgroup 9027 ip6 daddr != @own6 fib daddr type != local notrack
+      untracked: iifname "raven0" ip6 saddr @remote6 ip6 daddr != @own6 fib daddr type != local notrack
       from_tunnel: iifgroup 9027 meta mark set meta mark | 0x40
+      from_tunnel: iifname "raven0" ip6 saddr @remote6 meta mark set meta mark | 0x40
       output: oifgroup 9027 icmpv6 type nd-redirect drop
       forward: oifname "raven0" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
       forward: oifgroup 9027 tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu

@@ -28,7 +28,10 @@ export function formatPlan(plan: NodePlan, tunnels: readonly string[]): string {
     ['# rules', plan.rules.map((rule) => `ip${rule.family === 6 ? ' -6' : ''} rule add ${formatRule(rule)}`)],
     [
       '# ways to other regions',
-      plan.paths.map(({ gateway, peer, via }) => `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}`),
+      plan.paths.map(
+        ({ gateway, peer, via, encryption }) =>
+          `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}${encryption === undefined ? '' : ', not encrypted'}`,
+      ),
     ],
     [plan.tunnels?.driver === 'wireguard' ? '# wireguard' : '# swanctl.conf', tunnels],
   ];

@@ -5,6 +5,7 @@ import { espMtu } from '../net/mtu.ts';
 import { assignIds, peerDevice } from './device.ts';
 import type { DataPath, IpsecPlan, LinkPlan, Tunnel, TunnelPlan, VpnDriver } from './node-plan.ts';
 import type { Underlay } from './facts.ts';
+import { ownFamily } from './families.ts';
 import { type Association, isRelayOf, type Paths } from './paths.ts';
 import { wireguardTunnels } from './plan-wireguard.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
@@ -26,6 +27,8 @@ export interface TunnelView {
   readonly underlay: Underlay;
   readonly driver: VpnDriver;
   readonly dataPath: DataPath;
+  /** Node addresses that are carried too, by region. */
+  readonly nodeIps: ReadonlyMap<string, readonly Cidr[]>;
 }
 
 export interface TunnelRoutes {
@@ -33,6 +36,8 @@ export interface TunnelRoutes {
   readonly links: readonly LinkPlan[];
   /** Device per remote region; the MTU stands on the route where one device serves several peers. */
   readonly ways: ReadonlyMap<string, { readonly dev: string; readonly mtuBytes?: number }>;
+  /** The largest packet that fits a tunnel over an underlay of this MTU. */
+  readonly mtuOver: (underlayMtuBytes: number) => number;
 }
 
 /** The VPN half of a gateway's plan. */
@@ -61,19 +66,20 @@ function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
     group: TUNNEL_GROUP,
   }));
   const ways = new Map(paths.paths.map(({ region, peer, via }) => [region.name, { dev: peerDevice((via ?? peer).name) }]));
-  return { plan: tunnelPlan('kernel', self, tunnels), links, ways };
+  return { plan: tunnelPlan('kernel', self, tunnels), links, ways, mtuOver: (bytes) => espMtu(bytes, ownFamily(self)) };
 }
 
 /** All peers share charon's TUN device and selectors decide: narrow ones to direct peers, wide ones to the relay. */
-function userTunnels({ region, self, snapshot, paths, underlay }: TunnelView): TunnelRoutes {
+function userTunnels({ region, self, snapshot, paths, underlay, nodeIps }: TunnelView): TunnelRoutes {
+  const selectors = (of: Region | undefined): Cidr[] => mergeCidrs([...(of?.cidrs ?? []), ...(nodeIps.get(of?.name ?? '') ?? [])]);
   const tunnels = paths.associations.map((association): Tunnel => {
     const peerRegion = snapshot.regions.find(({ name }) => name === association.peer.region);
     const weRelay = peerRegion !== undefined && isRelayOf(region, peerRegion, snapshot.regions);
     const theyRelay = peerRegion !== undefined && isRelayOf(peerRegion, region, snapshot.regions);
     return {
       ...toTunnel(association),
-      localTs: weRelay ? ANY : mergeCidrs(region.cidrs),
-      remoteTs: theyRelay ? ANY : mergeCidrs(peerRegion?.cidrs ?? []),
+      localTs: weRelay ? ANY : selectors(region),
+      remoteTs: theyRelay ? ANY : selectors(peerRegion),
     };
   });
   const outer = (peer: GatewayNode): Family =>
@@ -94,6 +100,7 @@ function userTunnels({ region, self, snapshot, paths, underlay }: TunnelView): T
     ),
     links: [link],
     ways,
+    mtuOver: (bytes) => Math.min(USER_TUNNEL_MTU_MAX_BYTES, espMtu(bytes, ownFamily(self))),
   };
 }
 

@@ -1,6 +1,7 @@
 import { TUNNEL_GROUP, WIREGUARD_DEVICE } from '../api/names.ts';
-import { type Family, familyOf } from '../net/ip.ts';
+import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { WIREGUARD_ALIGN_BYTES, wireguardMtu } from '../net/mtu.ts';
+import { ownFamily } from './families.ts';
 import type { LinkPlan, WireguardTunnel } from './node-plan.ts';
 import type { Association, Path } from './paths.ts';
 import type { TunnelRoutes, TunnelView } from './plan-tunnels.ts';
@@ -13,14 +14,14 @@ const KEEPALIVE_S = 25;
  * The VPN half of a gateway's plan with WireGuard: one device for all peers, and its allowed IPs decide who gets a packet.
  * Each region's prefixes belong to the peer that leads there: its own gateway, or the relay.
  */
-export function wireguardTunnels({ self, paths, underlay, dataPath }: TunnelView): TunnelRoutes {
+export function wireguardTunnels({ self, paths, underlay, dataPath, nodeIps }: TunnelView): TunnelRoutes {
   const remotes = new Map(paths.associations.map(({ peer, remote }) => [peer.name, remote]));
-  const ownFamily = familyOf(self.privateIp ?? '');
-  const deviceMtuBytes = wireguardMtu(underlay.mtuBytes, ownFamily);
+  const outer = ownFamily(self);
+  const deviceMtuBytes = wireguardMtu(underlay.mtuBytes, outer);
   const mtuTo = (peer: GatewayNode): number =>
     wireguardMtu(
       Math.min(underlay.mtuBytes, peer.underlayMtuBytes ?? underlay.mtuBytes),
-      familyOf(remotes.get(peer.name)?.ip ?? self.privateIp ?? '') satisfies Family,
+      remoteFamily(remotes.get(peer.name)?.ip) ?? outer,
     );
   const mtuOf = ({ peer, via }: Path): number => {
     const mtuBytes = via === undefined ? mtuTo(peer) : Math.min(mtuTo(via), mtuTo(peer));
@@ -37,10 +38,11 @@ export function wireguardTunnels({ self, paths, underlay, dataPath }: TunnelView
       dataPath,
       localName: self.name,
       localPort: self.port,
-      tunnels: paths.associations.flatMap((association) => toTunnel(association, self, paths.paths)),
+      tunnels: paths.associations.flatMap((association) => toTunnel(association, self, { paths: paths.paths, nodeIps })),
     },
     links: [deviceOf(dataPath, deviceMtuBytes)],
     ways: new Map(ways),
+    mtuOver: (bytes) => wireguardMtu(bytes, outer),
   };
 }
 
@@ -48,7 +50,17 @@ function deviceOf(dataPath: TunnelView['dataPath'], mtuBytes: number): LinkPlan 
   return { type: dataPath === 'kernel' ? 'wireguard' : 'tun', name: WIREGUARD_DEVICE, mtuBytes, group: TUNNEL_GROUP };
 }
 
-function toTunnel({ peer, remote }: Association, self: GatewayNode, paths: readonly Path[]): WireguardTunnel[] {
+interface Prefixes {
+  readonly paths: readonly Path[];
+  /** Node addresses that are carried, by region. */
+  readonly nodeIps: TunnelView['nodeIps'];
+}
+
+function remoteFamily(ip: Ip | undefined): Family | undefined {
+  return ip && familyOf(ip);
+}
+
+function toTunnel({ peer, remote }: Association, self: GatewayNode, { paths, nodeIps }: Prefixes): WireguardTunnel[] {
   const { name, region, publicKey, publicAddress } = peer;
   if (publicKey === undefined) return [];
   return [
@@ -58,7 +70,9 @@ function toTunnel({ peer, remote }: Association, self: GatewayNode, paths: reado
       publicKey,
       ...(remote !== undefined && { remote }),
       // Region by region, not merged: what changes its way then moves as a whole, and nothing else of the peer has to be written.
-      allowedIps: paths.filter(({ peer: far, via }) => (via ?? far).name === name).flatMap(({ region: { cidrs } }) => cidrs),
+      allowedIps: paths
+        .filter(({ peer: far, via }) => (via ?? far).name === name)
+        .flatMap(({ region: { name: to, cidrs } }) => [...cidrs, ...(nodeIps.get(to) ?? [])]),
       keepaliveS: self.publicAddress === undefined ? KEEPALIVE_S : 0,
       peerKeepsAlive: publicAddress === undefined,
     },

@@ -1,5 +1,5 @@
 import type { Condition } from '../api/meta.ts';
-import { API_GROUP } from '../api/names.ts';
+import { API_GROUP, VXLAN_PORT } from '../api/names.ts';
 import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatTime } from '../lib/clock.ts';
 import { familyOf, formatIpPort, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
@@ -86,13 +86,14 @@ function addressesOf(ip: Ip | undefined, port: number): TunnelAddress[] {
 
 const STATES = { up: 'Up', connecting: 'Connecting', down: 'Down' } as const;
 
-function describeLink({ gateway, peer, via }: PathPlan, { tunnels, rtts, previous, nowMs }: ReportInput): TunnelLink {
+function describeLink(plan: PathPlan, { tunnels, rtts, previous, nowMs }: ReportInput): TunnelLink {
+  const { gateway, peer, via, encryption, mtuBytes } = plan;
   const carrier = tunnels.find((tunnel) => tunnel.peer === (via ?? peer));
   const own = tunnels.find((tunnel) => tunnel.peer === peer);
-  const state = STATES[carrier?.state ?? 'connecting'];
+  const state = plan.isPlain === true ? plainState(plan, rtts) : STATES[carrier?.state ?? 'connecting'];
   const before = previous?.status?.links.find((link) => link.peer === peer);
   const path = via === undefined ? 'direct' : 'relay';
-  const unchanged = before?.state === state && before.path === path && before.via === via;
+  const unchanged = before?.state === state && before.path === path && before.via === via && before.encryption === encryption;
   const rttMs = state === 'Up' ? settle(before?.rttMs, rtts.get(peer)) : undefined;
   return {
     peer,
@@ -100,16 +101,29 @@ function describeLink({ gateway, peer, via }: PathPlan, { tunnels, rtts, previou
     state,
     path,
     ...(via !== undefined && { via }),
+    ...(encryption !== undefined && { encryption }),
     ...(own?.remote !== undefined && { observed: formatIpPort(own.remote.ip, own.remote.port) }),
     ...(rttMs !== undefined && { rttMs }),
+    ...(mtuBytes !== undefined && { mtu: mtuBytes }),
     since:
       unchanged && before.since !== undefined
         ? before.since
-        : formatTime(via === undefined && carrier !== undefined ? carrier.sinceMs : nowMs),
-    ...(state !== 'Up' && {
-      message: carrier?.message ?? (via === undefined ? `calling ${peer}` : `the tunnel to relay ${via} is not up`),
-    }),
+        : formatTime(via === undefined && carrier !== undefined && plan.isPlain !== true ? carrier.sinceMs : nowMs),
+    ...(state !== 'Up' && { message: plan.isPlain === true ? noAnswer(plan) : (carrier?.message ?? noTunnel(plan)) }),
   };
+}
+
+/** Without a tunnel, only an answer tells that packets pass. A peer that answers no probes is believed. */
+function plainState({ peer, overlayIp }: PathPlan, rtts: ReadonlyMap<string, number>): TunnelLink['state'] {
+  return overlayIp === undefined || rtts.has(peer) ? 'Up' : 'Connecting';
+}
+
+function noAnswer({ peer, via }: PathPlan): string {
+  return `no answer from ${peer} without a tunnel: does the network carry UDP ${VXLAN_PORT} to ${via ?? peer}?`;
+}
+
+function noTunnel({ peer, via }: PathPlan): string {
+  return via === undefined ? `calling ${peer}` : `the tunnel to relay ${via} is not up`;
 }
 
 /** A published figure stays until the real one is a third away and by more than this: noise causes no writes. */

@@ -1,5 +1,5 @@
 import type { Endpoint, Gateway } from '../api/gateway.ts';
-import { DEFAULT_TUNNEL_PORT } from '../api/names.ts';
+import { DEFAULT_TUNNEL_PORT, ROUTABLE_DOMAIN_ANNOTATION } from '../api/names.ts';
 import type { TunnelAddress, TunnelEndpoint } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
@@ -18,6 +18,8 @@ export interface Region {
   readonly name: string;
   /** RFC 3339; empty when unknown. Decides who relays, see `paths.ts`. */
   readonly createdAt: string;
+  /** Regions of one domain reach each other's nodes already; undefined: in none. See `routable.ts`. */
+  readonly domain: string | undefined;
   /** By name. */
   readonly nodes: readonly RegionNode[];
   /** Active tunnel endpoints, by node name. */
@@ -51,6 +53,8 @@ export interface GatewayNode {
   readonly exposed: { readonly hosts: readonly string[]; readonly port: number } | undefined;
   /** Address that public gateways see it come from. */
   readonly observedIp: Ip | undefined;
+  /** All addresses that gateways see it come from. */
+  readonly seenAt: readonly Ip[];
   readonly underlayMtuBytes: number | undefined;
   /** Address on which its agent answers probes. */
   readonly overlayIp: Ip | undefined;
@@ -58,6 +62,15 @@ export interface GatewayNode {
   readonly driver: string | undefined;
   /** Of its WireGuard device, when that is its driver. */
   readonly publicKey: WgKey | undefined;
+  /** What it says about its links, by peer. */
+  readonly links: ReadonlyMap<string, ReportedLink>;
+}
+
+export interface ReportedLink {
+  /** Packets go to the peer itself, and without a tunnel. */
+  readonly isPlain: boolean;
+  /** The largest packet that goes that way in one piece. */
+  readonly mtuBytes: number | undefined;
 }
 
 /** Reads the objects of the API. Pure; input order does not matter. Never throws, whatever the objects hold. */
@@ -73,6 +86,7 @@ export function buildSnapshot(gateways: readonly Gateway[], tunnelEndpoints: rea
     return {
       name,
       createdAt: gateway.metadata.creationTimestamp ?? '',
+      domain: gateway.metadata.annotations?.[ROUTABLE_DOMAIN_ANNOTATION]?.trim() || undefined,
       nodes,
       active: activeTunnels(gateway).map((endpoint) => gatewayNode(gateway, endpoint, { nodes, reports, observed })),
       endpointNames: new Set(gateway.spec.endpoints.map(({ nodeName }) => nodeName)),
@@ -124,7 +138,7 @@ function activeTunnels(gateway: Gateway): Endpoint[] {
 interface Reports {
   readonly nodes: readonly RegionNode[];
   readonly reports: ReadonlyMap<string, TunnelEndpoint>;
-  readonly observed: ReadonlyMap<string, Ip>;
+  readonly observed: ReadonlyMap<string, readonly Ip[]>;
 }
 
 function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes, reports, observed }: Reports): GatewayNode {
@@ -145,11 +159,13 @@ function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes,
     underlayFamilies: known.length === 0 ? [4, 6] : familiesOf(known),
     privateIp,
     exposed: exposed && { hosts: exposed.addresses, port: exposed.port },
-    observedIp: observed.get(name),
+    observedIp: observed.get(name)?.find(isGlobalIp),
+    seenAt: observed.get(name) ?? [],
     underlayMtuBytes: report?.underlayMtu,
     overlayIp: parseIp(report?.overlayIP ?? ''),
     driver: report?.driver,
     publicKey: parseWgKey(report?.publicKey ?? ''),
+    links: reportedLinks(reports.get(name)),
   };
 }
 
@@ -182,15 +198,24 @@ function withSecond(main: PublicAddress, addresses: readonly TunnelAddress[]): P
   return all.toSorted((a, b) => familyOf(a.ip) - familyOf(b.ip));
 }
 
-/** From which public address each gateway node comes, as the gateways with the first names see it. */
-function observedAddresses(gateways: readonly Gateway[], tunnelEndpoints: readonly TunnelEndpoint[]): ReadonlyMap<string, Ip> {
+function reportedLinks(report: TunnelEndpoint | undefined): GatewayNode['links'] {
+  return new Map(
+    (report?.status?.links ?? []).map(({ peer, path, encryption, mtu }) => [
+      peer,
+      { isPlain: path === 'direct' && encryption === 'none', mtuBytes: mtu },
+    ]),
+  );
+}
+
+/** From which addresses each gateway node comes, in order of the names of the gateways that see it. */
+function observedAddresses(gateways: readonly Gateway[], tunnelEndpoints: readonly TunnelEndpoint[]): ReadonlyMap<string, readonly Ip[]> {
   const regionNames = new Set(gateways.map(({ metadata }) => metadata.name));
-  const observed = new Map<string, Ip>();
+  const observed = new Map<string, Ip[]>();
   for (const { spec, status } of tunnelEndpoints.toSorted((a, b) => compareText(a.metadata.name, b.metadata.name))) {
     if (!regionNames.has(spec.gateway)) continue;
     for (const { peer, observed: seen = '' } of status?.links ?? []) {
       const ip = parseIp(seen.slice(0, seen.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1'));
-      if (ip !== undefined && isGlobalIp(ip) && !observed.has(peer)) observed.set(peer, ip);
+      if (ip !== undefined) observed.set(peer, [...(observed.get(peer) ?? []), ip]);
     }
   }
   return observed;

@@ -3,6 +3,7 @@ import {
   NEXTHOP_ID_FIRST,
   NFT_TABLE,
   TABLE_FROM_REGIONS,
+  TABLE_PROBES,
   TABLE_TO_REGIONS,
   TUNNEL_GROUP,
   USER_TUNNEL_DEVICE,
@@ -63,6 +64,7 @@ const RULES: Rule[] = [
   { pref: 101, family: 4, table: TABLE_TO_REGIONS, mark: { value: 0x40, mask: 0xc0 } },
   { pref: 100, family: 6, table: TABLE_TO_REGIONS },
   { pref: 101, family: 6, table: TABLE_FROM_REGIONS, mark: { value: 0x40, mask: 0x40 } },
+  { pref: 99, family: 4, table: TABLE_PROBES, ownUdpPort: 4473 },
 ];
 
 function arbitraryVxlan(): fc.Arbitrary<VxlanLink> {

@@ -191,10 +191,16 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
   }
 
   function executeRule(verb: string, words: readonly string[], family: 4 | 6): void {
-    const set = valuesOf(words, ['pref', 'fwmark', 'lookup']);
+    const set = valuesOf(words, ['pref', 'fwmark', 'dport', 'lookup']);
     const [value, mask] = (set.get('fwmark') ?? '').split('/').map(Number);
     const mark = set.has('fwmark') && value !== undefined ? { value, mask: mask ?? 0xffffffff } : undefined;
-    const rule: Rule = { pref: Number(set.get('pref')), family, table: Number(set.get('lookup')), ...(mark && { mark }) };
+    const rule: Rule = {
+      pref: Number(set.get('pref')),
+      family,
+      table: Number(set.get('lookup')),
+      ...(mark && { mark }),
+      ...(set.has('dport') && { ownUdpPort: Number(set.get('dport')) }),
+    };
     if (verb === 'del') {
       if (!rules.delete(ruleText(rule))) throw new Error('RTNETLINK answers: No such file or directory');
       return;

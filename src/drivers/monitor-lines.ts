@@ -1,18 +1,10 @@
-import {
-  NEXTHOP_ID_FIRST,
-  NFT_TABLE,
-  TABLE_FROM_REGIONS,
-  TABLE_TO_REGIONS,
-  TUNNEL_DEVICE_PREFIX,
-  VXLAN_DEVICE,
-  WIREGUARD_DEVICE,
-} from '../api/names.ts';
+import { NEXTHOP_ID_FIRST, NFT_TABLE, OUR_TABLES, TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE, WIREGUARD_DEVICE } from '../api/names.ts';
 
 /** What a line of `ip monitor` or `nft monitor` tells of: our own objects, or the machine's links and addresses. */
 export type Touched = 'ours' | 'underlay';
 
 const OUR_DEVICE = new RegExp(String.raw`(^|\s)(${VXLAN_DEVICE}|${WIREGUARD_DEVICE}|${TUNNEL_DEVICE_PREFIX}[^\s:@]+)([\s:@]|$)`);
-const OUR_TABLE = new RegExp(String.raw`\b(table|lookup) (${TABLE_TO_REGIONS}|${TABLE_FROM_REGIONS})\b`);
+const OUR_TABLE = new RegExp(String.raw`\b(table|lookup) (${OUR_TABLES.join('|')})\b`);
 const OUR_NFT_TABLE = new RegExp(String.raw`\binet ${NFT_TABLE}(\s|$)`);
 /** `4: eth0@if5: <UP,…>` and `4: eth0    inet …`; a rule has a tab after its number. */
 const LINK_OR_ADDRESS = /^(Deleted )?\d+: \S/;

@@ -22,6 +22,7 @@ import { waitUntilConnected } from './wait.ts';
 export interface UpFlags {
   readonly name?: string;
   readonly vpnDriver?: string;
+  readonly forwardNodeIp?: true;
   readonly raven: boolean;
   readonly wait: boolean;
   readonly replace?: boolean;
@@ -47,7 +48,7 @@ export async function upCommand(file: string, flags: UpFlags, env: NodeJS.Proces
   const progress = createProgress(process.stderr);
   const interrupted = abortOnSignals(progress);
   progress.line(`lab ${name} from ${topologyFile}`);
-  const { raven, vpnDriver, wait, replace = false } = flags;
+  const { raven, vpnDriver, forwardNodeIp, wait, replace = false } = flags;
   const options = {
     name,
     topology,
@@ -58,7 +59,12 @@ export async function upCommand(file: string, flags: UpFlags, env: NodeJS.Proces
     signal: interrupted,
     programs: locatePrograms(process.execPath, entry),
   };
-  const lab = await upLab({ ...options, ...(vpnDriver !== undefined && { vpnDriver }), ...(kubernetes !== undefined && { kubernetes }) });
+  const lab = await upLab({
+    ...options,
+    ...(vpnDriver !== undefined && { vpnDriver }),
+    ...(forwardNodeIp && { forwardNodeIp }),
+    ...(kubernetes !== undefined && { kubernetes }),
+  });
   if (raven && wait) await waitCommand(lab, progress, timeoutMs, interrupted);
   progress.line(nextSteps(lab));
 }

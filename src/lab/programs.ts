@@ -95,7 +95,19 @@ function nodePrograms(lab: LabState, programs: Programs, node: string, root?: st
   const place = (program: string) => ({ id: `${node}/${program}`, node, netns, log: paths.log(program), pidFile: paths.pid(program) });
   const options = (program: string) => ['--store', storeOf(lab, program, root, node), '--node', node];
   const driver = lab.vpnDriver === undefined ? [] : ['--vpn-driver', lab.vpnDriver];
-  const agent = ['agent', ...options('agent'), '--psk-file', lab_.psk, '--state-dir', paths.state, '--run-dir', paths.run, ...driver];
+  const forward = lab.forwardNodeIp ? ['--forward-node-ip', 'true'] : [];
+  const agent = [
+    'agent',
+    ...options('agent'),
+    '--psk-file',
+    lab_.psk,
+    '--state-dir',
+    paths.state,
+    '--run-dir',
+    paths.run,
+    ...driver,
+    ...forward,
+  ];
   return [
     { ...place('kubelet'), program: 'kubelet', argv: script(programs, 'kubelet', options('kubelet')) },
     { ...place('agent'), program: 'agent', argv: script(programs, 'raven', agent) },

@@ -30,6 +30,8 @@ export interface LabState {
   /** Whether controller and agents belong to it (not with `--no-raven`). */
   readonly raven: boolean;
   readonly vpnDriver?: string;
+  /** The agents carry the nodes' own addresses too. */
+  readonly forwardNodeIp?: true;
   /** A real API server with its programs; absent with the `dir:` store. */
   readonly kubernetes?: KubePrograms;
 }

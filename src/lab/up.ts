@@ -26,6 +26,7 @@ export interface UpOptions extends LabTools {
   readonly topologyFile: string;
   readonly raven: boolean;
   readonly vpnDriver?: string;
+  readonly forwardNodeIp?: true;
   /** A real API server instead of a folder of manifests. */
   readonly kubernetes?: KubePrograms & { readonly manifestsDir: string };
   /** Take down what has the same name. */
@@ -85,7 +86,7 @@ async function claimName(name: string, root: string): Promise<void> {
 }
 
 async function build(options: UpOptions, root: string): Promise<LabState> {
-  const { name, topology, topologyFile, raven, vpnDriver, kubernetes, progress, signal, exec = hostExec } = options;
+  const { name, topology, topologyFile, raven, vpnDriver, forwardNodeIp, kubernetes, progress, signal, exec = hostExec } = options;
   const state: LabState = {
     version: 1,
     name,
@@ -96,6 +97,7 @@ async function build(options: UpOptions, root: string): Promise<LabState> {
     topology,
     raven,
     ...(vpnDriver !== undefined && { vpnDriver }),
+    ...(forwardNodeIp && { forwardNodeIp }),
     ...(kubernetes !== undefined && { kubernetes }),
   };
   await writeLabState(state, root);

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { espMtuOf, eventually, Lab, must, raven, run } from '../lab/harness.ts';
-import { MIXED, MTUS } from '../lab/topologies.ts';
+import { MTUS } from '../lab/topologies.ts';
 import { createTap } from './tap.ts';
 
 /** The rig under a distribution kernel: ESP and XFRM interfaces instead of the user-space data path. */
@@ -140,15 +140,6 @@ await withLab(join(folder, 'mtus.yaml'), async (lab) => {
       if (!/Frag needed|message too long/.test(over.stdout + over.stderr))
         throw new Error(`${from} → ${to}: ${limit + 1} bytes: nobody said that it is too big\n${over.stdout}`);
     }
-  });
-});
-
-await writeFile(join(folder, 'mixed.yaml'), MIXED);
-await withLab(join(folder, 'mixed.yaml'), async (lab) => {
-  await tap.test('carries IPv4 and IPv6 through ESP over either, also relayed from one to the other (R15)', async () => {
-    await assertKernelDataPath(lab);
-    const { pairs } = await lab.expectMatrix('--concurrency', '1', '--bytes', '100000');
-    if (![4, 6].every((family) => pairs.some((pair) => pair.family === family))) throw new Error('a family was not measured');
   });
 });
 await rm(folder, { recursive: true, force: true });

@@ -79,7 +79,7 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
     expect(wrong()).toContain('vpn.psk is required, as there is no default');
     expect(wrong('--set', 'vpn.psk=OPENYURT-RAVEN-AGENT-VPN-PSK')).toContain("at '/vpn/psk'");
     expect(wrong(...SECRET, '--set', 'vpn.existingSecret=other')).toContain('choose one');
-    expect(wrong(...SECRET, '--set', 'vpn.forwardNodeIP=true,controller.replica=3')).toMatch(
+    expect(wrong(...SECRET, '--set', 'vpn.forwardNodeIP=maybe,controller.replica=3')).toMatch(
       /\/vpn\/forwardNodeIP[^]*'replica' not allowed|'replica' not allowed[^]*\/vpn\/forwardNodeIP/,
     );
     expect(helm('lint', CHART, ...SECRET).status).toBe(0);

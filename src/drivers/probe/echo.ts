@@ -5,16 +5,16 @@ import { familyOf } from '../../net/ip.ts';
 /** Answers and sends UDP echoes between agents, through the tunnels. */
 export interface Echo {
   /**
-   * Round trip in milliseconds to the agent that listens on `address`.
+   * Round trip in milliseconds to the agent that listens on `address`. The request is filled up to `payloadBytes`, the answer is always small.
    * @returns undefined when no answer came in time
    */
-  measure(address: string, timeoutMs: number): Promise<number | undefined>;
+  measure(address: string, timeoutMs: number, payloadBytes?: number): Promise<number | undefined>;
   /** Address it listens on. */
   readonly address: string;
   close(): Promise<void>;
 }
 
-/** One byte of kind and 8 of identity: too small to amplify anything, and an answer is never answered. */
+/** One byte of kind and 8 of identity, then filling: an answer is never larger than what asked for it, and never answered. */
 const REQUEST = 1;
 const ANSWER = 2;
 const MESSAGE_BYTES = 9;
@@ -24,9 +24,10 @@ export async function openEcho(address: string, port: number): Promise<Echo> {
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4');
   const waiting = new Map<string, (nowMs: number) => void>();
   socket.on('message', (message, from) => {
-    if (message.length !== MESSAGE_BYTES) return;
-    const id = message.subarray(1).toString('hex');
-    if (message[0] === REQUEST) send(socket, Buffer.concat([Buffer.of(ANSWER), message.subarray(1)]), from.port, from.address);
+    if (message.length < MESSAGE_BYTES) return;
+    const identity = message.subarray(1, MESSAGE_BYTES);
+    const id = identity.toString('hex');
+    if (message[0] === REQUEST) send(socket, Buffer.concat([Buffer.of(ANSWER), identity]), from.port, from.address);
     else waiting.get(id)?.(performance.now());
   });
   await new Promise<void>((resolve, reject) => {
@@ -40,7 +41,7 @@ export async function openEcho(address: string, port: number): Promise<Echo> {
   socket.on('error', () => undefined);
   return {
     address,
-    measure: (target, timeoutMs) =>
+    measure: (target, timeoutMs, payloadBytes = MESSAGE_BYTES) =>
       new Promise((resolve) => {
         const id = randomBytes(MESSAGE_BYTES - 1);
         const key = id.toString('hex');
@@ -52,7 +53,8 @@ export async function openEcho(address: string, port: number): Promise<Echo> {
           resolve(nowMs === undefined ? undefined : nowMs - startMs);
         };
         waiting.set(key, finish);
-        send(socket, Buffer.concat([Buffer.of(REQUEST), id]), port, target);
+        const filling = Buffer.alloc(Math.max(0, payloadBytes - MESSAGE_BYTES));
+        send(socket, Buffer.concat([Buffer.of(REQUEST), id, filling]), port, target);
       }),
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };

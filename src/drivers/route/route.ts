@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ROUTE_PROTOCOL, TABLE_FROM_REGIONS, TABLE_TO_REGIONS } from '../../api/names.ts';
+import { OUR_TABLES, ROUTE_PROTOCOL } from '../../api/names.ts';
 import type { RouteState } from '../../domain/kernel-state.ts';
 import { type Cidr, hostCidr, parseCidr } from '../../net/cidr.ts';
 import { parseIp } from '../../net/ip.ts';
@@ -33,18 +33,18 @@ const THROW = '9';
 /** `IP6_RT_PRIO_USER`: the kernel's metric of an IPv6 route that was given none. */
 const IPV6_METRIC = 1024;
 
-/** Reads `ip -N -j route show table all proto 82`: routes of both families in all tables, of which ours are in two. */
+/** Reads `ip -N -j route show table all proto 82`: routes of both families in all tables, of which ours are in a few. */
 export function parseRoutes(text: string): RouteState[] {
   return routeJson.parse(JSON.parse(text)).flatMap((row) => {
     const table = Number(row.table);
     const dst = destinationOf(row);
-    return dst !== undefined && (table === TABLE_TO_REGIONS || table === TABLE_FROM_REGIONS) ? [toRoute(row, table, dst)] : [];
+    return dst !== undefined && OUR_TABLES.some((each) => each === table) ? [toRoute(row, table, dst)] : [];
   });
 }
 
 /** Routes that others put into our tables, as `ip route show` words. */
 export async function listForeignRoutes(exec: Exec): Promise<string[]> {
-  const queries = [TABLE_TO_REGIONS, TABLE_FROM_REGIONS].flatMap((table) => (['-4', '-6'] as const).map((family) => ({ table, family })));
+  const queries = OUR_TABLES.flatMap((table) => (['-4', '-6'] as const).map((family) => ({ table, family })));
   const lists = await Promise.all(queries.map(async ({ table, family }) => parseForeign(await show(exec, family, table), table)));
   return lists.flat();
 }

@@ -1,0 +1,126 @@
+import { NEXTHOP_ID_FIRST, TABLE_FROM_REGIONS, TABLE_TO_REGIONS, VXLAN_DEVICE } from '../api/names.ts';
+import type { Cidr } from '../net/cidr.ts';
+import { type Family, familyOf, type Ip } from '../net/ip.ts';
+import { IPV6_MIN_MTU_BYTES } from '../net/mtu.ts';
+import { assignIds } from './device.ts';
+import type { LocalFacts, Underlay } from './facts.ts';
+import type { NextHopAddresses } from './next-hop-address.ts';
+import { deliverNodeIps, type NodeIps } from './node-ips.ts';
+import type { Finding, Nexthop, NodePlan, Route } from './node-plan.ts';
+import type { PathLimits } from './path-mtu.ts';
+import type { Paths } from './paths.ts';
+import type { PlainWays } from './plan-plain.ts';
+import type { TunnelRoutes } from './plan-tunnels.ts';
+import type { Region, RegionNode } from './snapshot.ts';
+
+/** Ids of next hops come from 16 bits of hash. */
+const NEXTHOP_IDS = 0x10000;
+/** Key of the next hop "my region's gateway"; no region name contains a slash. */
+const GATEWAY_KEY = 'gateway/';
+
+/** One node, as its plan sees it. */
+export interface Local {
+  readonly region: Region;
+  readonly self: RegionNode;
+  readonly address: Ip;
+  readonly underlay: Underlay;
+  /** Carried between regions by this node. */
+  readonly families: readonly Family[];
+  readonly nextHops: NextHopAddresses;
+}
+
+/** What another region holds, as far as this node routes it. */
+export interface RemoteRegion {
+  readonly name: string;
+  readonly cidrs: readonly Cidr[];
+}
+
+type RoutePart = Pick<NodePlan, 'nexthops' | 'routes'>;
+
+/** Everything for other regions goes to the region's gateway. */
+export function ordinaryRoutes({ region, families, nextHops }: Local, remote: readonly RemoteRegion[], facts: LocalFacts): RoutePart {
+  const gateway = region.nodes.find(({ name }) => name === region.active[0]?.name);
+  const via = nextHops.get(gateway?.name ?? '');
+  if (gateway?.privateIp === undefined || via === undefined) return { nexthops: [], routes: [] };
+  const ids = nexthopIds([GATEWAY_KEY], families);
+  return {
+    nexthops: families.map((family) => ({ id: ids(GATEWAY_KEY, family), via: via[family], dev: VXLAN_DEVICE, family })),
+    routes: remote.flatMap(({ cidrs }) => cidrs.map((dst) => toRegion(dst, ids(GATEWAY_KEY, familyOf(dst)), facts.hostSources))),
+  };
+}
+
+/** Ids are the same whatever else a node carries. */
+export type NexthopIds = (key: string, family: Family) => number;
+
+/** One next hop per key and family. */
+function nexthopIds(keys: readonly string[], families: readonly Family[]): NexthopIds {
+  // IPv4 keeps the plain keys, and so the ids that it has in a cluster without IPv6.
+  const nameOf = (key: string, family: Family): string => (family === 4 ? key : `${key}/6`);
+  const ids = assignIds(
+    keys.flatMap((key) => families.map((family) => nameOf(key, family))),
+    NEXTHOP_ID_FIRST,
+    NEXTHOP_IDS,
+  );
+  return (key, family) => ids.get(nameOf(key, family)) ?? NEXTHOP_ID_FIRST;
+}
+
+export interface GatewayView {
+  readonly remote: readonly RemoteRegion[];
+  readonly paths: Paths;
+  readonly tunnels: TunnelRoutes;
+  readonly plain: PlainWays;
+  readonly limits: PathLimits;
+  readonly nodeIps: NodeIps;
+  readonly hostSources: LocalFacts['hostSources'];
+}
+
+/** One next hop per region, so that changing its way is one write; and the region's own nodes through `raven0` for what comes out of tunnels. */
+export function gatewayRoutes(
+  { region, self, families, nextHops }: Local,
+  { remote, paths, tunnels, plain, limits, nodeIps, hostSources }: GatewayView,
+): RoutePart & Pick<NodePlan, 'findings'> & { readonly ids: NexthopIds } {
+  const ids = nexthopIds(
+    remote.map(({ name }) => name),
+    families,
+  );
+  const nexthops: Nexthop[] = [];
+  const routes: Route[] = [];
+  const findings: Finding[] = [];
+  for (const { region: to } of paths.paths) {
+    const plainWay = plain.get(to.name);
+    const way = plainWay ?? tunnels.ways.get(to.name);
+    const cidrs = remote.find(({ name }) => name === to.name)?.cidrs;
+    if (cidrs === undefined || way === undefined) continue;
+    const limit = limits.get(to.name);
+    const mtuBytes = limit?.mtuBytes ?? IPV6_MIN_MTU_BYTES;
+    const carried = families.filter((family) => family === 4 || mtuBytes >= IPV6_MIN_MTU_BYTES);
+    if (carried.length < families.length && cidrs.some((cidr) => familyOf(cidr) === 6)) findings.push(tooNarrow(to.name, mtuBytes));
+    const used = carried.filter((family) => family === 4 || cidrs.some((cidr) => familyOf(cidr) === family));
+    nexthops.push(
+      ...used.map((family) => ({ id: ids(to.name, family), ...(plainWay && { via: plainWay.via[family] }), dev: way.dev, family })),
+    );
+    routes.push(
+      ...cidrs
+        .filter((dst) => carried.includes(familyOf(dst)))
+        .map((dst) => ({ ...toRegion(dst, ids(to.name, familyOf(dst)), hostSources), ...limit?.onRoute })),
+    );
+  }
+  for (const { name, privateIp, subnets } of region.nodes) {
+    const via = nextHops.get(name);
+    if (name === self.name || privateIp === undefined || via === undefined) continue;
+    const carried = subnets.filter((dst) => families.includes(familyOf(dst)));
+    routes.push(...carried.map((dst) => ({ table: TABLE_FROM_REGIONS, dst, via: via[familyOf(dst)], dev: VXLAN_DEVICE })));
+  }
+  routes.push(...deliverNodeIps(region, self, { nodeIps, plain, nextHops }));
+  return { nexthops, routes, findings, ids };
+}
+
+function tooNarrow(gateway: string, mtuBytes: number): Finding {
+  const message = `IPv6 is not carried to region ${gateway}: the tunnel takes packets of ${mtuBytes} bytes, and IPv6 needs ${IPV6_MIN_MTU_BYTES}; give the underlay a larger MTU`;
+  return { reason: 'FamilyNotCarried', gateway, message };
+}
+
+function toRegion(dst: Cidr, nexthopId: number, hostSources: LocalFacts['hostSources']): Route {
+  const src = hostSources[familyOf(dst)];
+  return { table: TABLE_TO_REGIONS, dst, nexthopId, ...(src !== undefined && { src }) };
+}

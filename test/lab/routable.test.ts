@@ -1,0 +1,141 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, Lab, type LabList, raven } from './harness.ts';
+import { ROUTABLE } from './topologies.ts';
+
+/** Regions that need no tunnel between them (R14). */
+
+let folder: string;
+let lab: Lab;
+let list: LabList;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'raven-routable-'));
+  const file = join(folder, 'topology.yaml');
+  await writeFile(file, ROUTABLE);
+  lab = await Lab.up(file);
+  list = await lab.list();
+});
+afterAll(async () => {
+  await lab?.down();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Link {
+  readonly from: string;
+  readonly peer: string;
+  readonly state: string;
+  readonly path: string;
+  readonly encryption?: string;
+}
+
+async function links(): Promise<string[]> {
+  const { stdout } = await raven('status', '--store', `dir:${list.store}`, '-o', 'json');
+  const { tunnels } = JSON.parse(stdout) as { tunnels: Link[] };
+  return tunnels.map(({ from, peer, state, path, encryption = 'yes' }) => `${from}-${peer} ${state} ${path} ${encryption}`);
+}
+
+const PLAIN = [
+  'a1-b1 Up direct yes',
+  'a1-d1 Up direct none',
+  'b1-a1 Up direct yes',
+  'b1-d1 Up relay none',
+  'd1-a1 Up direct none',
+  'd1-b1 Up relay none',
+];
+const ENCRYPTED = PLAIN.map((link) => link.replace('none', 'yes'));
+
+/** What the internet carries while `work` runs, a line a packet. */
+async function captured(work: () => Promise<unknown>): Promise<string[]> {
+  const argv = ['netns', 'exec', `raven-${lab.name}-internet`, 'tcpdump', '-i', 'any', '-nn', '-l', '--immediate-mode', 'ip'];
+  const capture = spawn('ip', argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+  try {
+    let seen = '';
+    capture.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    await new Promise((resolve) => capture.stderr.once('data', resolve));
+    await work();
+    const ended = new Promise((resolve) => capture.once('exit', resolve));
+    capture.kill('SIGTERM');
+    await ended;
+    return seen.split('\n');
+  } finally {
+    capture.kill('SIGKILL');
+  }
+}
+
+const between = (lines: readonly string[], a: string, b: string) =>
+  lines.filter((line) => line.includes(`${a}.`) && line.includes(`${b}.`));
+
+/** Packets lost while `work` runs, at 100 a second, with what ping said. */
+async function lostDuring(from: string, to: string, work: () => Promise<unknown>): Promise<{ sent: number; lost: number }> {
+  const source = await lab.podOn(from);
+  const target = (await lab.podOn(to)).ips[0]!.split('/')[0]!;
+  const ping = spawn('ip', ['netns', 'exec', source.netns, 'ping', '-n', '-i', '0.01', target], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    let said = '';
+    ping.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    await eventually('the first answers', async () => said.split('\n').length > 20);
+    await work();
+    const before = said.length;
+    await eventually('answers after it', async () => said.slice(before).split('\n').length > 100);
+    const ended = new Promise((resolve) => ping.once('exit', resolve));
+    ping.kill('SIGINT');
+    await ended;
+    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? [];
+    return { sent: Number(sent), lost: Number(sent) - Number(received) };
+  } finally {
+    ping.kill('SIGKILL');
+  }
+}
+
+async function mark(value: string): Promise<void> {
+  const file = join(list.store, 'gateways.yaml');
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, text.replaceAll(/routable-domain: .*/g, `routable-domain: ${value}`));
+}
+
+describe('routable regions', () => {
+  it('are connected like all others, and say that they are not encrypted', async () => {
+    await eventually('all links', async () => (await links()).join() === PLAIN.join());
+    await lab.expectMatrix();
+    for (const name of ['a1', 'a2', 'd1', 'd2']) await lab.settled(await lab.node(name));
+    expect((await raven('status', '--store', `dir:${list.store}`)).stdout).toMatch(/a1 +d1 +d +Up +direct, not encrypted/);
+  });
+
+  it('send plain VXLAN between their gateways and nothing else, while other regions see only IPsec', async () => {
+    const lines = await captured(async () => {
+      await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-d2', '--bytes', '10000');
+      await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10000');
+    });
+    const plain = between(lines, '203.0.113.1', '10.9.0.10').filter((line) => !line.includes('ICMP'));
+    expect(plain.length).toBeGreaterThan(20);
+    expect(plain.filter((line) => !/\.4472: UDP/.test(line))).toEqual([]);
+    const encrypted = between(lines, '203.0.113.1', '198.51.100.2');
+    expect(encrypted.length).toBeGreaterThan(20);
+    expect(encrypted.filter((line) => !/\.4500: /.test(line))).toEqual([]);
+    // Pods' addresses never stand outside.
+    expect(lines.filter((line) => /^\S+ \S+ +(In|Out) +IP 10\.244\./.test(line))).toEqual([]);
+  });
+
+  it('lose at most a second of packets when the mark goes and comes back', async () => {
+    for (const [value, wanted] of [
+      ['""', ENCRYPTED],
+      ['vpc-1', PLAIN],
+      ['""', ENCRYPTED],
+    ] as const) {
+      const { sent, lost } = await lostDuring('a2', 'd2', async () => {
+        await mark(value);
+        await eventually(`links with ${value}`, async () => (await links()).join() === wanted.join());
+      });
+      console.log(`routable-domain ${value}: ${lost} of ${sent} packets lost at 100/s`);
+      expect(lost).toBeLessThanOrEqual(100);
+      await lab.expectMatrix();
+    }
+    const lines = await captured(() => lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-d2', '--bytes', '10000'));
+    expect(between(lines, '203.0.113.1', '10.9.0.10').filter((line) => !/\.4500: |ICMP/.test(line))).toEqual([]);
+    for (const name of ['a1', 'a2', 'd1', 'd2']) await lab.settled(await lab.node(name));
+  });
+});
