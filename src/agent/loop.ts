@@ -6,11 +6,14 @@ import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { NodePlan } from '../domain/node-plan.ts';
 import type { LinkHealth } from '../domain/paths.ts';
 import { hasIpv6 } from '../domain/families.ts';
+import { HOST_UNFIT, type HostLacks, NOTHING_LACKS } from '../domain/host-needs.ts';
 import { plan } from '../domain/plan.ts';
 import { describeEndpoint } from '../domain/report.ts';
+import { hasClosedFirewall } from '../domain/host-findings.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
 import type { Exec } from '../drivers/exec/exec.ts';
-import { observeFacts } from '../drivers/facts/local-facts.ts';
+import { type FactsQuery, observeFacts } from '../drivers/facts/local-facts.ts';
+import type { HostFirewall } from '../drivers/host-firewall/host-firewall.ts';
 import type { TunnelDriver, TunnelState } from '../drivers/tunnel/tunnel-driver.ts';
 import type { Kernel } from '../drivers/kernel.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -35,6 +38,10 @@ export interface AgentParts {
   readonly dataPathReason: string;
   /** `--forward-node-ip` */
   readonly forwardNodeIp?: boolean;
+  /** What this machine lacks; asked at each look at the kernel, so cheap when nothing is missing. Absent: nothing. */
+  readonly inspect?: () => Promise<HostLacks>;
+  /** Absent: what others filter is not looked at. */
+  readonly firewall?: HostFirewall;
   readonly prober: Prober;
   readonly pathMtus?: PathMtuProber;
   readonly names: NameResolver;
@@ -60,6 +67,8 @@ export interface Agent {
 const RESYNC_MS = 10_000;
 /** After a failed write: soon, since a device may be about to appear. */
 const RETRY_MS = 1_000;
+/** While a firewall of the host is in the way: whoever opens it should see soon that it was enough. */
+const BLOCKED_MS = 4_000;
 /** Collects the changes of one burst. */
 const QUIET_MS = 15;
 /** Long enough for the other side's calls, with retransmissions, to have failed. */
@@ -74,6 +83,8 @@ export function createAgent(parts: AgentParts): Agent {
     kernel,
     tunnels,
     dataPathReason,
+    inspect,
+    firewall,
     forwardNodeIp = false,
     prober,
     pathMtus = noPathMtus,
@@ -129,7 +140,7 @@ export function createAgent(parts: AgentParts): Agent {
     const snapshot = buildSnapshot([...gateways.values()], [...endpoints.values()]);
     const query = ownAddresses(snapshot);
     const queryText = JSON.stringify(query);
-    if (full || facts === undefined || queryText !== factsFor) facts = await observeFacts(exec, query);
+    if (full || facts === undefined || queryText !== factsFor) facts = await look(query);
     factsFor = queryText;
     const local: LocalFacts = { ...facts, driver: tunnels.name, dataPath: tunnels.dataPath, forwardNodeIp };
     const health = healthOf(await listTunnels());
@@ -137,11 +148,12 @@ export function createAgent(parts: AgentParts): Agent {
     const next = plan({ node, snapshot, facts: local, health, pathMtus: pathMtus.found() });
     observer.planned(next, performance.now() - plannedAt);
     logFindings(next);
-    // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down.
-    const missing = next.findings.find(({ reason }) => reason === 'NodeAddressMissing');
+    // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down; nor is a tool that is.
+    const missing = next.findings.find(({ reason }) => reason === 'NodeAddressMissing' || reason === HOST_UNFIT);
     if (missing !== undefined) {
       obstacle = missing.message;
-      return schedule(RETRY_MS);
+      if (missing.reason === HOST_UNFIT) await publish(snapshot, next, local);
+      return schedule(missing.reason === HOST_UNFIT ? RESYNC_MS : RETRY_MS);
     }
     await startVpn(next);
     const failed = await setKernel(next, full);
@@ -151,7 +163,15 @@ export function createAgent(parts: AgentParts): Agent {
     pathMtus.set(next.paths, seen);
     isApplied ||= !failed;
     if (asked) log.info('resync');
-    schedule(failed ? RETRY_MS : RESYNC_MS);
+    schedule(failed ? RETRY_MS : hasClosedFirewall(next) ? BLOCKED_MS : RESYNC_MS);
+  }
+
+  /** Without the tools for it nothing is known of this machine. */
+  async function look(query: FactsQuery): Promise<MachineFacts> {
+    const lacks = (await inspect?.()) ?? NOTHING_LACKS;
+    if (lacks.node.length > 0) return { underlay: undefined, hostSources: {}, ipv6Forwarding: undefined, lacks };
+    const [found, tables = []] = await Promise.all([observeFacts(exec, query), firewall?.read()]);
+    return { ...found, lacks, firewall: tables };
   }
 
   function ownAddresses(snapshot: Snapshot): Parameters<typeof observeFacts>[1] {
@@ -195,6 +215,8 @@ export function createAgent(parts: AgentParts): Agent {
     const { failed } = await kernel.apply(changes);
     observer.compared({ writes: changes.length, failed: failed.length });
     for (const { change, error } of failed) log.error({ change: formatChange(change), error }, 'could not set');
+    const [first] = failed;
+    if (first !== undefined) obstacle = `${formatChange(first.change).split('\n')[0]}: ${first.error}`;
     appliedText = failed.length === 0 ? text : undefined;
     return failed.length > 0;
   }

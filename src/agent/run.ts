@@ -1,7 +1,9 @@
 import { lookup } from 'node:dns/promises';
+import { formatChange } from '../domain/kernel-diff.ts';
 import { judgeLiveness, judgeReadiness } from '../domain/agent-health.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
-import { createKernel } from '../drivers/kernel.ts';
+import { createHostFirewall } from '../drivers/host-firewall/host-firewall.ts';
+import { createKernel, removalsOf } from '../drivers/kernel.ts';
 import { watchKernel } from '../drivers/monitor.ts';
 import { type ObservabilityOptions, type ObservabilityServer, startObservabilityServer } from '../drivers/observability/server.ts';
 import { openEcho } from '../drivers/probe/echo.ts';
@@ -17,7 +19,8 @@ import { type AgentOptions, parseAgentOptions } from './options.ts';
 import { createPathMtuProber } from './path-mtu-prober.ts';
 import { createProber } from './prober.ts';
 import { createNameResolver } from './name-resolver.ts';
-import { openVpn, readSecret, removeTunnels } from './vpn.ts';
+import { gatewayInspection, type UnfitParts, waitUntilFit } from './unfit.ts';
+import { idleDriver, openVpn, readSecret, removeTunnels } from './vpn.ts';
 
 /** `raven agent`: builds the real parts, and works until SIGTERM or SIGINT. */
 export async function runAgent(input: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Promise<void> {
@@ -32,7 +35,24 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
   const store = await openCluster({ ...options, env, metrics, log });
   let agent: Agent | undefined;
   const servers = await startServers(options, metrics, log, () => agent);
+  /** Sets nothing, so that its drivers are never started. */
+  const createReporter: UnfitParts['createReporter'] = (inspect) =>
+    (agent = createAgent({
+      node,
+      store,
+      exec,
+      inspect,
+      kernel: createKernel(exec, { log }),
+      tunnels: idleDriver(options, log),
+      dataPathReason: 'not looked for while this machine lacks the tools for it',
+      prober: createProber(openEcho, log),
+      names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),
+      clock: systemClock,
+      log,
+      observer: metrics.observer,
+    }));
   try {
+    if (!(await waitUntilFit({ exec, log, createReporter }, stopping))) return;
     const vpn = await openVpn({ ...options, secret }, stopping, log);
     if (vpn === undefined) return;
     const { driver, reason } = vpn;
@@ -41,6 +61,8 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       node,
       store,
       exec,
+      inspect: gatewayInspection(exec, { driver: driver.name, dataPath: driver.dataPath, reason }, options.charon),
+      firewall: createHostFirewall(exec, { log }),
       kernel: createKernel(exec, { log, sysctlRoot: options.sysctlDir }),
       tunnels: driver,
       dataPathReason: reason,
@@ -89,7 +111,7 @@ async function startServers(
   };
   const ready = (): string | undefined => {
     const running = agent();
-    return running === undefined ? 'waiting for `raven charon`' : judgeReadiness(running.progress());
+    return running === undefined ? 'starting, or waiting for `raven charon`' : judgeReadiness(running.progress());
   };
   const wanted: ObservabilityOptions[] = [
     ...(health === 'off' ? [] : [{ health: { ...health, live, ready }, log }]),
@@ -104,12 +126,15 @@ async function startServers(
 }
 
 async function cleanUp(options: AgentOptions, log: Logger): Promise<void> {
+  const kernel = createKernel(hostExec, { log });
+  // A device that is a daemon's goes with it, and all that stands on it: gone before the kernel's turn comes.
+  const had = removalsOf(await kernel.observe()).map(formatChange);
   await removeTunnels(options, log);
-  const removed = await createKernel(hostExec, { log }).cleanup();
+  const removed = new Set([...had, ...(await kernel.cleanup())]);
   for (const line of removed) process.stdout.write(`${line}\n`);
   await removeMirror(options.stateDir);
   await removeKey(options.stateDir);
-  process.stderr.write(`raven: removed ${removed.length} objects\n`);
+  process.stderr.write(`raven: removed ${removed.size} objects\n`);
 }
 
 function stopSignal(): AbortSignal {

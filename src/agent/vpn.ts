@@ -53,6 +53,11 @@ export async function readSecret({ psk, vpnDriver }: Pick<AgentOptions, 'psk' | 
   throw new UserError([{ source: '--psk-file', message }]);
 }
 
+/** For an agent that sets nothing, so that it is never started. */
+export function idleDriver(options: VpnOptions, log: Logger): TunnelDriver {
+  return createDriver(options.vpnDriver, { ...options, secret: undefined, dataPath: 'user' }, log);
+}
+
 /** Takes down what any VPN driver left on this machine. */
 export async function removeTunnels(options: VpnOptions, log: Logger): Promise<void> {
   for (const { cleanup } of [ipsecRemains(options, log), wireguardRemains(options, log)]) await cleanup();

@@ -83,6 +83,14 @@ export const GATEWAY_CONDITIONS: readonly ConditionText[] = [
     ],
   },
   {
+    type: 'PeersConnected',
+    text: "the tunnels of the region's active endpoints are up; absent while none of them has told anything",
+    reasons: [
+      { reason: 'AllLinksUp', text: 'they are' },
+      { reason: 'LinksDown', text: 'the message names those that are not, and why: which UDP port of which address never answered, say' },
+    ],
+  },
+  {
     type: 'SubnetsUsable',
     text: 'all pod addresses of the region can be routed from elsewhere',
     reasons: [{ reason: 'AllUsable', text: 'they can' }, ...SUBNET_REASONS],
@@ -96,6 +104,7 @@ export const TUNNEL_ENDPOINT_CONDITIONS: readonly ConditionText[] = [
     reasons: [
       { reason: 'AllLinksUp', text: 'they are' },
       { reason: 'LinksDown', text: 'the message names those that are not, and why' },
+      { reason: 'HostUnfit', text: 'the node carries nothing, as in PlanComplete' },
     ],
   },
   {
@@ -109,6 +118,15 @@ export const TUNNEL_ENDPOINT_CONDITIONS: readonly ConditionText[] = [
     reasons: [
       { reason: 'AllPlanned', text: 'it can' },
       { reason: 'NoRegion', text: 'the node is in no Gateway’s `status.nodes`' },
+      {
+        reason: 'HostUnfit',
+        text: 'the machine lacks a program, or the kernel a feature, that its role takes: nothing is set up until it is there; the message names it',
+      },
+      {
+        reason: 'ForwardDropped',
+        text: 'a firewall of the host drops what is forwarded between regions; the message names tool, table, chain and the command that opens it',
+      },
+      { reason: 'InputDropped', text: 'the same of a UDP port that other nodes have to reach' },
       { reason: 'NodeAddressMissing', text: "no network device has the node's InternalIP" },
       { reason: 'NoActiveEndpoint', text: 'the region has no active gateway node' },
       { reason: 'NoHostAddress', text: 'the node has no address inside its pod CIDRs: its own processes cannot reach other regions' },

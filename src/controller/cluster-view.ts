@@ -130,7 +130,7 @@ export function createClusterView(): ClusterView {
     const found = next && { region: next.spec.gateway, links: next.status?.links ?? [] };
     if (found === undefined) links.delete(name);
     else links.set(name, found);
-    const isSame = old?.region === found?.region && countOf(old?.links) === countOf(found?.links);
+    const isSame = old?.region === found?.region && shownOf(old?.links) === shownOf(found?.links);
     for (const region of isSame ? [] : [old?.region, found?.region]) if (region !== undefined) relinked.add(region);
   }
 
@@ -241,8 +241,10 @@ export function createClusterView(): ClusterView {
   };
 }
 
-function countOf(links: readonly TunnelLink[] | undefined): string | undefined {
-  return links && upOfTotal(links);
+/** All of it that a Gateway shows; round trips are not. */
+function shownOf(links: readonly TunnelLink[] | undefined): string | undefined {
+  const down = links?.filter(({ state }) => state !== 'Up').map(({ peer, state, message }) => [peer, state, message]);
+  return links && `${upOfTotal(links)} ${JSON.stringify(down)}`;
 }
 
 function entryOf(gateway: Gateway): Entry {

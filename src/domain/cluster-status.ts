@@ -3,6 +3,7 @@ import type { Condition } from '../api/meta.ts';
 import type { TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
 import { formatIpPort } from '../net/ip.ts';
+import { HOST_UNFIT } from './host-needs.ts';
 
 /** What `raven status -o json` prints. */
 export interface ClusterStatus {
@@ -40,7 +41,7 @@ export function clusterStatus(gateways: readonly Gateway[], endpoints: readonly 
   const tunnels = lines.flatMap(({ name, active }) =>
     active.flatMap((from) => (byNode.get(from)?.status?.links ?? []).map((link) => ({ from, fromGateway: name, ...link }))),
   );
-  const reported = lines.every(({ active }) => active.every((node) => byNode.has(node)));
+  const reported = lines.every(({ active }) => active.every((node) => isWorking(byNode.get(node))));
   return {
     version: 1,
     ok: reported && lines.every(({ active }) => active.length > 0) && tunnels.every(({ state }) => state === 'Up'),
@@ -53,6 +54,11 @@ export function clusterStatus(gateways: readonly Gateway[], endpoints: readonly 
         .flatMap((node) => warningsOf(`tunnelendpoint/${node}`, byNode.get(node)?.status?.conditions ?? [])),
     ],
   };
+}
+
+/** A node whose machine lacks something has no links that could be down. */
+function isWorking(endpoint: TunnelEndpoint | undefined): boolean {
+  return endpoint !== undefined && endpoint.status?.conditions.some(({ reason }) => reason === HOST_UNFIT) !== true;
 }
 
 function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<string, TunnelEndpoint>): GatewayLine {

@@ -1,5 +1,7 @@
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
+import type { FirewallTable } from './firewall.ts';
+import type { HostLacks } from './host-needs.ts';
 import type { DataPath, VpnDriver } from './node-plan.ts';
 
 /** What the agent knows of its own machine. */
@@ -18,6 +20,10 @@ export interface MachineFacts {
   readonly hostSources: { readonly [family in Family]?: Ip };
   /** `net.ipv6.conf.all.forwarding`, which is the host's own; undefined where the kernel has no IPv6, or no region has IPv6 pods. */
   readonly ipv6Forwarding: boolean | undefined;
+  /** What this machine lacks; absent: nothing, as far as was looked. */
+  readonly lacks?: HostLacks;
+  /** Packet filters of others; absent: not looked for. */
+  readonly firewall?: readonly FirewallTable[];
 }
 
 export interface Underlay {

@@ -1,6 +1,7 @@
 import { type Gateway, validateGateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { GATEWAY_LABEL } from '../api/names.ts';
+import type { TunnelLink } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { candidatesOf, type Election, ENDPOINT_TYPES, type EndpointType, SWITCH_KEYS, type Switches, wantedReplicas } from './election.ts';
@@ -125,6 +126,26 @@ export function reachableCondition({ gateway, election, lookup }: ConditionInput
     'AllNodesNotReady',
     `no endpoint node is Ready (${listed(names, ', ')}): ${kept}. Check the region's uplink and its kubelets`,
   );
+}
+
+export const PEERS_CONNECTED = 'PeersConnected';
+
+/**
+ * PeersConnected: the tunnels of the region's active endpoints are up. The message changes only when a tunnel's state or its cause does.
+ * Undefined while none of them has told anything.
+ */
+export function peersConnectedCondition(
+  nodes: readonly { readonly node: string; readonly links: readonly TunnelLink[] | undefined }[],
+): Verdict | undefined {
+  const links = nodes.flatMap(({ node, links: own = [] }) => own.map((link) => ({ node, link })));
+  const down = links.filter(({ link }) => link.state !== 'Up');
+  if (nodes.every((each) => each.links === undefined)) return undefined;
+  if (down.length === 0) {
+    const message = `${links.length} of ${links.length} links up`;
+    return { type: PEERS_CONNECTED, status: 'True', reason: 'AllLinksUp', message };
+  }
+  const messages = down.map(({ node, link }) => `${node} to ${link.peer} (region ${link.gateway}): ${link.message ?? link.state}`);
+  return { type: PEERS_CONNECTED, status: 'False', reason: 'LinksDown', message: listed(messages) };
 }
 
 /** SubnetsUsable: all pod addresses of the region can be routed from elsewhere. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { defaultGateway, type Gateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
+import type { TunnelLink } from '../api/tunnel-endpoint.ts';
 import { DEFAULT_SWITCHES, type Switches } from './election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict } from './gateway-status.ts';
 import { type NodeFacts, nodeFacts } from './node-facts.ts';
@@ -16,15 +17,19 @@ interface Cluster {
   readonly gateways: readonly Gateway[];
   readonly nodes?: Readonly<Record<string, NodeInput>>;
   readonly switches?: Switches;
+  readonly linksOf?: () => readonly TunnelLink[] | undefined;
 }
 
 /** What a full pass over a cluster decides for each Gateway. */
-function decideAll({ gateways, nodes = {}, switches = DEFAULT_SWITCHES }: Cluster, now = T0): Map<string, GatewayVerdict> {
+function decideAll(
+  { gateways, nodes = {}, switches = DEFAULT_SWITCHES, linksOf = () => undefined }: Cluster,
+  now = T0,
+): Map<string, GatewayVerdict> {
   const facts = new Map<string, NodeFacts>(Object.entries(nodes).map(([name, input]) => [name, nodeFacts(testNode(name, input))]));
   const decided = gateways.map((each) => {
     const gateway = defaultGateway(each);
     const own = [...facts.values()].filter(({ region }) => region === gateway.metadata.name);
-    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), linksOf: () => undefined, services: [], switches };
+    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), linksOf, services: [], switches };
     return { name: gateway.metadata.name, view, decision: decideRegion(view) };
   });
   const usable = usableSubnets(decided.map(({ name, decision }) => ({ name, cidrs: decision.region.cidrs })));
@@ -198,6 +203,22 @@ describe('gatewayStatus', () => {
         "TunnelsUp True -",
       ]
     `);
+  });
+
+  it('says which tunnels are down and why, without what changes all the time; nothing before anybody reported, nor when its node is gone', () => {
+    const link = { peer: 'a1', gateway: 'a', path: 'direct' as const, since: T0 };
+    const silent = { ...link, state: 'Connecting' as const, message: 'no handshake: no answer from 203.0.113.1:4500/udp' };
+    const nodes = { b1: b('10.1.0.0/24') };
+    const gateway = testGateway('b', { endpoints: ['b1'] });
+    const peers = (links: readonly TunnelLink[] | undefined, from = gateway) => {
+      const verdict = decideAll({ gateways: [from], nodes, linksOf: () => links }).get('b')!;
+      return { verdict, text: conditions(verdict).filter((text) => text.startsWith('PeersConnected')) };
+    };
+    expect(peers(undefined).text).toEqual([]);
+    expect(peers([{ ...link, state: 'Up' }]).text).toEqual(['PeersConnected True AllLinksUp: 1 of 1 links up']);
+    const down = peers([silent]);
+    expect(down.text).toEqual(['PeersConnected False LinksDown: b1 to a1 (region a): no handshake: no answer from 203.0.113.1:4500/udp']);
+    expect(peers(undefined, withStatus(gateway, down.verdict)).text).toEqual([]);
   });
 
   it('names ten findings and counts the rest, without saying them again', () => {

@@ -8,6 +8,8 @@ import {
   acceptedCondition,
   endpointsKnownCondition,
   newlyNamed,
+  PEERS_CONNECTED,
+  peersConnectedCondition,
   type NodeLookup,
   reachableCondition,
   readyCondition,
@@ -80,8 +82,9 @@ export function gatewayStatus(
     acceptedCondition(gateway),
     endpointsKnownCondition(input),
     reachableCondition(input),
+    peersConnectedCondition(activeTunnels(election).map((node) => ({ node, links: view.linksOf(node) }))),
     subnetsUsableCondition(problems),
-  ];
+  ].filter((verdict) => verdict !== undefined);
   const { active: _, peers: __, exposed: ___, ...others } = previous ?? {};
   const status: GatewayStatus = {
     ...others,
@@ -104,13 +107,17 @@ export function gatewayStatus(
 }
 
 /** What `kubectl get gateways` shows. */
-function describeActive({ linksOf }: RegionView, { active }: Election): Pick<GatewayStatus, 'active' | 'peers'> {
-  const nodes = active.filter(({ type }) => type === 'tunnel').map(({ nodeName }) => nodeName);
+function describeActive({ linksOf }: RegionView, election: Election): Pick<GatewayStatus, 'active' | 'peers'> {
+  const nodes = activeTunnels(election);
   const links = nodes.flatMap((node) => linksOf(node) ?? []);
   return {
     ...(nodes.length > 0 && { active: nodes.join(',') }),
     ...(nodes.some((node) => linksOf(node) !== undefined) && { peers: upOfTotal(links) }),
   };
+}
+
+function activeTunnels({ active }: Election): string[] {
+  return active.filter(({ type }) => type === 'tunnel').map(({ nodeName }) => nodeName);
 }
 
 /** Ours first, in their fixed order, then those of others. `lastTransitionTime` changes with `status` only, as `metav1.Condition` demands. */
@@ -120,7 +127,7 @@ function mergeConditions(previous: readonly Condition[], verdicts: readonly Verd
     const isSame = old?.status === verdict.status && old.lastTransitionTime !== undefined;
     return { ...verdict, lastTransitionTime: isSame ? old.lastTransitionTime : now };
   });
-  return [...ours, ...previous.filter(({ type }) => !verdicts.some((verdict) => verdict.type === type))];
+  return [...ours, ...previous.filter(({ type }) => type !== PEERS_CONNECTED && !verdicts.some((verdict) => verdict.type === type))];
 }
 
 function electionEvents({ elected, lost }: Election): GatewayEvent[] {

@@ -7,6 +7,8 @@ import { matchDrivers } from './driver-match.ts';
 import type { LocalFacts } from './facts.ts';
 import { carriableFamilies, familiesBetween, familyFindings } from './families.ts';
 import { linkSysctls } from './link-sysctls.ts';
+import { hostFindings } from './host-findings.ts';
+import { unfitFinding } from './host-needs.ts';
 import { nextHopAddresses } from './next-hop-address.ts';
 import { planNft } from './nft-rules.ts';
 import { EMPTY_PLAN, type Finding, type NodePlan, type Rule } from './node-plan.ts';
@@ -36,16 +38,24 @@ export interface PlanInput {
  * Everything that `node` carries for Raven. Pure: depends on its arguments alone and not on their order.
  * A node in no region, or whose address is on no device, carries nothing and says why.
  */
-export function plan({ node, snapshot, facts, health, pathMtus = new Map() }: PlanInput): NodePlan {
+export function plan(input: PlanInput): NodePlan {
+  const planned = planNode(input);
+  const { firewall = [] } = input.facts;
+  return firewall.length === 0 ? planned : { ...planned, findings: [...planned.findings, ...hostFindings(planned, firewall)] };
+}
+
+function planNode({ node, snapshot, facts, health, pathMtus = new Map() }: PlanInput): NodePlan {
   const region = regionOfNode(snapshot, node);
   const self = region?.nodes.find(({ name }) => name === node);
   if (region === undefined || self === undefined)
     return nothing('NoRegion', `node ${node} is in no Gateway's status.nodes: label it raven.openyurt.io/gateway=<region>`);
+  const gateway = region.active.find(({ name }) => name === node);
+  const unfit = facts.lacks && unfitFinding(facts.lacks, gateway !== undefined);
+  if (unfit !== undefined) return { ...EMPTY_PLAN, findings: [unfit] };
   const { underlay } = facts;
   if (self.privateIp === undefined || underlay === undefined) {
     return nothing('NodeAddressMissing', `no network device has the node's address ${self.privateIp ?? '(none in Gateway.status)'}`);
   }
-  const gateway = region.active.find(({ name }) => name === node);
   const { families, findings: unable } = carriableFamilies(
     familiesBetween(snapshot, region, gateway?.publicAddress !== undefined),
     facts,

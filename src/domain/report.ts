@@ -4,6 +4,7 @@ import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } f
 import { formatTime } from '../lib/clock.ts';
 import { familyOf, formatIpPort, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
+import { HOST_UNFIT } from './host-needs.ts';
 import type { NodePlan, PathPlan } from './node-plan.ts';
 import { type GatewayNode, regionOfNode, type Snapshot } from './snapshot.ts';
 
@@ -39,10 +40,11 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
   const { node, snapshot, plan, facts, previous } = input;
   const region = regionOfNode(snapshot, node);
   const self = region?.active.find(({ name }) => name === node);
-  if (region === undefined || self === undefined || plan.tunnels === undefined || facts.underlay === undefined) return undefined;
+  if (region === undefined || self === undefined) return undefined;
+  if (!isUnfit(plan) && (plan.tunnels === undefined || facts.underlay === undefined)) return undefined;
+  const port = plan.tunnels?.localPort ?? self.port;
   const links = plan.paths.map((path) => describeLink(path, input));
   const overlayIp = facts.hostSources[4] ?? facts.hostSources[6];
-  const port = plan.tunnels.localPort;
   return {
     apiVersion: `${API_GROUP}/v1beta1`,
     kind: 'TunnelEndpoint',
@@ -50,16 +52,24 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
     spec: {
       gateway: region.name,
       nodeName: node,
-      driver: plan.tunnels.driver,
-      dataPath: plan.tunnels.dataPath,
+      driver: facts.driver,
+      dataPath: facts.dataPath,
       ...(input.publicKey !== undefined && { publicKey: input.publicKey }),
       port,
-      underlayMtu: facts.underlay.mtuBytes,
+      underlayMtu: facts.underlay?.mtuBytes ?? previous?.spec.underlayMtu ?? USUAL_MTU_BYTES,
       ...(overlayIp !== undefined && { overlayIP: overlayIp }),
-      addresses: [...exposedAddress(self, input), ...[self.privateIp, facts.underlay.secondIp].flatMap((ip) => addressesOf(ip, port))],
+      addresses: [...exposedAddress(self, input), ...[self.privateIp, facts.underlay?.secondIp].flatMap((ip) => addressesOf(ip, port))],
     },
     status: { links, peers: upOfTotal(links), conditions: describeConditions(links, input) },
   };
+}
+
+/** Of a machine that cannot even say what it has (RFC 894). */
+const USUAL_MTU_BYTES = 1500;
+
+/** It carries nothing, and its region should see why. */
+function isUnfit({ findings }: NodePlan): boolean {
+  return findings.some(({ reason }) => reason === HOST_UNFIT);
 }
 
 /**
@@ -137,19 +147,20 @@ function settle(publishedMs: number | undefined, smoothedMs: number | undefined)
   return Math.round(smoothedMs * 10) / 10;
 }
 
-function describeConditions(links: readonly TunnelLink[], { plan, dataPathReason, previous, nowMs }: ReportInput): Condition[] {
+function describeConditions(links: readonly TunnelLink[], { plan, facts, dataPathReason, previous, nowMs }: ReportInput): Condition[] {
   const down = links.filter(({ state }) => state !== 'Up');
-  const ready = down.length === 0;
+  const unfit = plan.findings.find(({ reason }) => reason === HOST_UNFIT);
+  const ready = down.length === 0 && unfit === undefined;
   const conditions = [
     {
       type: 'Ready',
       status: ready ? 'True' : 'False',
-      reason: ready ? 'AllLinksUp' : 'LinksDown',
+      reason: ready ? 'AllLinksUp' : (unfit?.reason ?? 'LinksDown'),
       message: ready
         ? `${links.length} of ${links.length} links up`
-        : down.map(({ peer, message }) => `${peer}: ${message ?? 'down'}`).join('; '),
+        : (unfit?.message ?? down.map(({ peer, message }) => `${peer}: ${message ?? 'down'}`).join('; ')),
     },
-    { type: 'KernelDataPath', status: plan.tunnels?.dataPath === 'kernel' ? 'True' : 'False', reason: 'Detected', message: dataPathReason },
+    { type: 'KernelDataPath', status: facts.dataPath === 'kernel' ? 'True' : 'False', reason: 'Detected', message: dataPathReason },
     {
       type: 'PlanComplete',
       status: plan.findings.length === 0 ? 'True' : 'False',

@@ -176,15 +176,19 @@ export function createKernel(
   }
 
   async function cleanup(): Promise<string[]> {
-    const state = await observe();
-    // Left over when charon was killed; `diffKernel` never removes it from a charon that runs.
-    const tuns = state.links.filter(({ type }) => type === 'tun').map(({ name }): Change => ({ tool: 'ip', text: `link del dev ${name}` }));
-    const { written, failed } = await apply([...diffKernel(state, EMPTY_KERNEL_PLAN), ...tuns]);
+    const { written, failed } = await apply(removalsOf(await observe()));
     if (failed.length > 0) throw new Error(failed.map(({ change, error }) => `${formatChange(change)}: ${error}`).join('\n'));
     return written.map(formatChange);
   }
 
   return { observe, diff: diffKernel, apply, cleanup };
+}
+
+/** The writes that take all of ours away. */
+export function removalsOf(state: KernelState): Change[] {
+  // Left over when charon was killed; `diffKernel` never removes it from a charon that runs.
+  const tuns = state.links.filter(({ type }) => type === 'tun').map(({ name }): Change => ({ tool: 'ip', text: `link del dev ${name}` }));
+  return [...diffKernel(state, EMPTY_KERNEL_PLAN), ...tuns];
 }
 
 /** Neighbours that one process can carry out. */

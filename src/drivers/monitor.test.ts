@@ -15,6 +15,7 @@ describe('classifyLine', () => {
     ['id 1381367809 via 240.168.2.2 dev u0 scope 253 proto 82 onlink ', 'ours'],
     ['Deleted 10.0.0.0/24 nhid 1381367809 via 240.168.2.2 dev u0 table 9027 proto 82 onlink ', 'ours'],
     ['Deleted 100:\tfrom all lookup 9027 proto 82', 'ours'],
+    ['inet raven0 rp_filter strict ', 'ours'],
     ['delete table inet raven', 'ours'],
     ['add element inet raven remote4 { 10.77.0.0/16 }', 'ours'],
     ['3: u0@if7: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc noqueue state UP group 0 ', 'underlay'],
@@ -26,6 +27,7 @@ describe('classifyLine', () => {
     ['       valid_lft forever preferred_lft forever', undefined],
     ['10.1.0.0/24 via 192.0.2.9 dev u0 ', undefined],
     ['id 77 blackhole ', undefined],
+    ['inet all rp_filter strict ', undefined],
     ['100:\tfrom all lookup 254', undefined],
     ['add table inet raven2', undefined],
     ['add chain inet foo raven', undefined],
@@ -56,6 +58,7 @@ describe.runIf(process.getuid?.() === 0)('watchKernel', () => {
       await expectTold('ours', 'nft add table inet raven', 'nft delete table inet raven');
       await become(machine.kernel, samplePlan);
       await expectTold('ours', 'ip link set raven0 mtu 1333', 'ip link set raven0 mtu 1400');
+      await expectTold('ours', 'sysctl -qw net.ipv4.conf.raven0.rp_filter=1', 'sysctl -qw net.ipv4.conf.raven0.rp_filter=2');
     } finally {
       await monitor.close();
       await machine.remove();

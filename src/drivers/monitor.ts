@@ -22,7 +22,7 @@ const RESTART_MIN_MS = 1_000;
 const RESTART_MAX_MS = 30_000;
 
 const PROGRAMS = [
-  ['ip', '-N', 'monitor', 'link', 'address', 'route', 'rule', 'neigh', 'nexthop'],
+  ['ip', '-N', 'monitor', 'link', 'address', 'route', 'rule', 'neigh', 'nexthop', 'netconf'],
   ['nft', 'monitor'],
 ] as const;
 

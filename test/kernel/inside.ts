@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { espMtuOf, eventually, Lab, must, raven, run } from '../lab/harness.ts';
+import { espMtuOf, eventually, Lab, must, RAVEN, raven, run } from '../lab/harness.ts';
 import { MTUS } from '../lab/topologies.ts';
 import { createTap } from './tap.ts';
 
@@ -87,6 +87,74 @@ await withLab('rig', async (lab) => {
       .slice(before)
       .filter((line) => line !== '' && !line.includes('"resync"'));
     if (other.length > 0) throw new Error(`the agent did more than look:\n${other.join('\n')}`);
+  });
+  await tap.test("leaves the host's own IPsec as it is, running, killed and cleaned up (R27, R28)", async () => {
+    const c1 = node('c1');
+    const inside = (...argv: [string, ...string[]]): Promise<string> => must(['ip', 'netns', 'exec', c1.netns, ...argv]);
+    const addresses = ['src', '172.30.0.1', 'dst', '172.30.0.2'];
+    const key = `0x${'11'.repeat(20)}`;
+    await inside(
+      'ip',
+      'xfrm',
+      'state',
+      'add',
+      ...addresses,
+      'proto',
+      'esp',
+      'spi',
+      '0x77',
+      'mode',
+      'tunnel',
+      'aead',
+      'rfc4106(gcm(aes))',
+      key,
+      '128',
+      'if_id',
+      '7',
+    );
+    await inside(
+      'ip',
+      'xfrm',
+      'policy',
+      'add',
+      'src',
+      '172.30.1.0/24',
+      'dst',
+      '172.30.2.0/24',
+      'dir',
+      'out',
+      'tmpl',
+      ...addresses,
+      'proto',
+      'esp',
+      'mode',
+      'tunnel',
+    );
+    await inside('ip', 'link', 'add', 'office', 'type', 'xfrm', 'dev', 'lo', 'if_id', '7');
+    const foreign = async (): Promise<string> =>
+      [
+        await inside('ip', 'xfrm', 'state', 'get', ...addresses, 'proto', 'esp', 'spi', '0x77'),
+        await inside('ip', 'xfrm', 'policy', 'get', 'src', '172.30.1.0/24', 'dst', '172.30.2.0/24', 'dir', 'out'),
+        await inside('ip', '-d', 'link', 'show', 'office'),
+      ].join('\n');
+    const before = await foreign();
+    const unchanged = async (when: string): Promise<void> => {
+      const now = await foreign();
+      if (now !== before) throw new Error(`${when}:\n${before}\n→\n${now}`);
+    };
+    process.kill(c1.processes.find(({ program }) => program === 'agent')?.pid ?? 0, 'SIGKILL');
+    await unchanged('after kill -9');
+    await lab.raven('lab', 'start', 'c1/agent');
+    await eventually('traffic', async () => (await lab.matrix('--from', 'pod-c1', '--to', 'pod-a1')).ok);
+    await unchanged('after a restart');
+    await lab.raven('lab', 'kill', 'c1/agent');
+    const home = `/run/raven-lab/${lab.name}/nodes/c1`;
+    await inside(RAVEN, 'agent', '--cleanup', '--node', 'c1', '--run-dir', `${home}/run`, '--state-dir', `${home}/state`);
+    await unchanged('after cleanup');
+    const left = [await inside('ip', 'xfrm', 'state'), await inside('ip', 'xfrm', 'policy'), await inside('ip', '-d', 'link')].join('\n');
+    if (/0x52[0-9a-f]{6}|raven0|rvn-/.test(left)) throw new Error(`left behind:\n${left}`);
+    await lab.raven('lab', 'start', 'c1/agent');
+    await eventually('traffic again', async () => (await lab.matrix('--from', 'pod-c1', '--to', 'pod-a1')).ok);
   });
   await tap.test('repairs a route, a next hop, a tunnel device and an SA that were deleted by hand (R25)', async () => {
     const b1 = node('b1');

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 /** A lab driven as its users drive it: through `bin/raven` and the JSON that it prints. */
 
-const RAVEN = fileURLToPath(new URL('../../bin/raven', import.meta.url));
+export const RAVEN = fileURLToPath(new URL('../../bin/raven', import.meta.url));
 /** Generous: under software emulation everything takes ten times as long. */
 const COMMAND_TIMEOUT_MS = 240_000;
 
@@ -21,7 +21,7 @@ export interface LabNode {
   readonly addresses: readonly string[];
   readonly interface: string;
   readonly podCIDR: string;
-  readonly processes: readonly { readonly program: string; readonly pid: number; readonly log: string }[];
+  readonly processes: readonly { readonly program: string; readonly pid: number; readonly log: string; readonly state: string }[];
 }
 
 export interface LabPod {

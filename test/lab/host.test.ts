@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addForeign, snapshot } from './foreign.ts';
 import { eventually, Lab, type LabList, must, raven, run } from './harness.ts';
 
 /** What Raven does to the rest of a host: nothing (R27, R28). The agents here are the test's own, in a lab without Raven. */
@@ -28,60 +29,6 @@ afterAll(async () => {
   await lab?.down();
   await rm(folder, { recursive: true, force: true });
 });
-
-/** Things of other people, some of them close to ours. */
-async function addForeign(netns: string): Promise<void> {
-  await must(
-    ['ip', '-n', netns, '-batch', '-'],
-    [
-      'link add rave0 type veth peer name rave1',
-      'link set rave0 up',
-      'link set rave1 up group 77',
-      'route add 172.30.0.0/16 dev rave0 table 9026 proto 99',
-      'route add 172.31.0.0/16 dev rave0',
-      'rule add pref 99 fwmark 0x4000/0x4000 lookup 9026',
-      'rule add pref 102 lookup 9026',
-      'nexthop add id 77 dev rave0',
-      'neigh add 172.30.0.9 lladdr 02:00:00:00:00:09 dev rave0 nud permanent',
-      'xfrm policy add src 172.30.1.0/24 dst 172.30.2.0/24 dir out priority 77 tmpl src 172.30.0.1 dst 172.30.0.2 proto esp mode tunnel',
-    ].join('\n'),
-  );
-  await must(
-    ['ip', 'netns', 'exec', netns, 'nft', '-f', '-'],
-    'table inet ravens { chain forward { type filter hook forward priority -150; meta mark set meta mark | 0x1; } ; }\ntable ip raven { set s { type ipv4_addr; } ; }\n',
-  );
-}
-
-/** Everything that a host owner could look at. Counters and running timers left out. */
-async function snapshot(netns: string): Promise<string> {
-  const commands: [string, ...string[]][] = [
-    ['ip', '-d', 'link'],
-    ['ip', 'address'],
-    ['ip', 'rule'],
-    ['ip', '-6', 'rule'],
-    ['ip', 'route', 'show', 'table', 'all'],
-    ['ip', 'nexthop'],
-    ['ip', 'neigh', 'show', 'nud', 'permanent'],
-    ['ip', 'xfrm', 'policy'],
-    ['ip', 'xfrm', 'state'],
-    ['nft', '-s', 'list', 'ruleset'],
-    ['iptables-legacy-save'],
-    [
-      'sh',
-      '-c',
-      'for f in /proc/sys/net/ipv4/conf/*/{rp_filter,forwarding} /proc/sys/net/ipv4/ip_forward; do [ -e $f ] && echo $f $(cat $f); done',
-    ],
-  ];
-  const texts = await Promise.all(
-    commands.map(async (argv) => `## ${argv.join(' ')}\n${(await run(['ip', 'netns', 'exec', netns, ...argv])).stdout}`),
-  );
-  return texts
-    .join('\n')
-    .split('\n')
-    .filter((line) => !line.startsWith('#') || line.startsWith('##'))
-    .join('\n')
-    .replaceAll(/\[\d+:\d+\]|\w+_timer\s+[\d.]+/g, '');
-}
 
 function startAgent(node: string, netns: string): ChildProcess {
   const child = spawn(

@@ -52,26 +52,32 @@ describe('rig', () => {
     await lab.expectMatrix();
   });
 
-  it('is not misled by a rule that accepts established packets first of all in mangle (R2)', async () => {
-    const rule = ['PREROUTING', '-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED', '-j', 'ACCEPT'];
-    const inEvery = (...argv: [string, ...string[]]) =>
-      Promise.all(['a1', 'a2', 'b1', 'b2'].map((node) => run(['ip', 'netns', 'exec', netnsOf(node), ...argv])));
-    await inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule);
-    const reinsert = setInterval(() => {
-      void inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule).then(() =>
-        inEvery('iptables-nft', '-w', '-t', 'mangle', '-I', ...rule),
-      );
-    }, 1000);
-    try {
-      await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10485760');
-      await lab.expectMatrix('--from', 'pod-b2', '--to', 'pod-a2', '--bytes', '10485760');
-    } finally {
-      clearInterval(reinsert);
-      await eventually('the rules are gone', async () =>
-        (await inEvery('iptables-nft', '-w', '-t', 'mangle', '-D', ...rule)).every(({ code }) => code !== 0),
-      );
-    }
-  });
+  it.each(['iptables-legacy', 'iptables-nft'])(
+    'is not misled by a rule of %s that accepts established packets first of all in mangle (R2)',
+    async (iptables) => {
+      const rule = ['PREROUTING', '-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED', '-j', 'ACCEPT'];
+      const inEvery = (...argv: [string, ...string[]]) =>
+        Promise.all(['a1', 'a2', 'b1', 'b2'].map((node) => run(['ip', 'netns', 'exec', netnsOf(node), ...argv])));
+      await inEvery(iptables, '-w', '-t', 'mangle', '-I', ...rule);
+      let inserted = 0;
+      const reinsert = setInterval(() => {
+        void inEvery(iptables, '-w', '-t', 'mangle', '-I', ...rule)
+          .then(() => inEvery(iptables, '-w', '-t', 'mangle', '-D', ...rule))
+          .then(() => inserted++);
+        // More often than once a second, so that several come into one stream.
+      }, 250);
+      try {
+        await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10485760');
+        await lab.expectMatrix('--from', 'pod-b2', '--to', 'pod-a2', '--bytes', '10485760');
+        expect(inserted).toBeGreaterThan(3);
+      } finally {
+        clearInterval(reinsert);
+        await eventually('the rules are gone', async () =>
+          (await inEvery(iptables, '-w', '-t', 'mangle', '-D', ...rule)).every(({ code }) => code !== 0),
+        );
+      }
+    },
+  );
 
   it('reaches ClusterIP and NodePort from pods and hosts, on gateway and ordinary nodes, and names by DNS over UDP (R3)', async () => {
     const { pods, services } = await lab.list();

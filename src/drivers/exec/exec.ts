@@ -31,6 +31,11 @@ export class CommandError extends Error {
   }
 }
 
+/** Whether the program itself was not found. */
+export function isMissing({ cause }: CommandError): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+}
+
 /** Generous: a virtual machine under software emulation takes seconds for what takes milliseconds elsewhere. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 

@@ -184,7 +184,7 @@ describe.runIf(process.getuid?.() === 0)('charon in user space', { timeout: 60_0
     await route(bed.node('b'), '10.1.0.0/24');
     await isAnswered(bed.node('b'), bed.node('a').inner);
     const state = await reaches(b, 'ghost', ({ message = '' }) => /no answer/.test(message));
-    expect(state.message).toMatch(`no handshake: no answer from ${bed.node('c').outer}:4500/udp in `);
+    expect(state.message).toMatch(`no handshake: no answer from ${bed.node('c').outer}:4500/udp; `);
     expect(await bed.node('b').exec(['ss', '-Hlun'])).toContain(`:${B_PORT + 1} `);
   });
 

@@ -69,12 +69,12 @@ describe('the state of a tunnel', () => {
     [1, 'calling 203.0.113.1:4500/udp', ['initiating IKE_SA raven-a[1] to 203.0.113.1']],
     [
       14,
-      'no handshake: no answer from 203.0.113.1:4500/udp in 10 s',
+      'no handshake: no answer from 203.0.113.1:4500/udp; is that port open there, and on the way?',
       ['initiating IKE_SA raven-a[1] to 203.0.113.1', 'retransmit 1 of request with message ID 0'],
     ],
     [
       70,
-      'no handshake: no answer from 203.0.113.1:4500/udp in 1 min',
+      'no handshake: no answer from 203.0.113.1:4500/udp; is that port open there, and on the way?',
       ['initiating IKE_SA raven-a[1] to 203.0.113.1', 'giving up after 4 retransmits', 'initiating IKE_SA raven-a[1] to 203.0.113.1'],
     ],
     [
@@ -101,7 +101,7 @@ describe('the state of a tunnel', () => {
     const { states } = describeTunnels({ connections: waiting, localPort: 51820 }, [], memory, START_MS + 25_000);
     expect(states[0]).toMatchObject({
       state: 'down',
-      message: 'no handshake: b has to call, nothing from it seen on UDP port 51820 for 20 s',
+      message: 'no handshake: b has to call, and nothing from it is seen on UDP port 51820; is that port open here, and on the way?',
     });
   });
 

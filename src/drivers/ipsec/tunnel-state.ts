@@ -1,5 +1,4 @@
 import { formatIpPort } from '../../net/ip.ts';
-import { roughDuration } from '../tunnel/rough-duration.ts';
 import type { TunnelState } from '../tunnel/tunnel-driver.ts';
 import type { Connection } from './connection.ts';
 import type { Reason } from './reasons.ts';
@@ -84,16 +83,19 @@ function describe(
   return { state, remember: memory };
 }
 
+/** Without the time that it lasts, which is told as `since`: a message that grows older would be written, and sent to all gateways, again and again. */
 function explain(
   { peer, remote, initiate }: Connection['tunnel'],
-  { refusal, callingSinceMs, sinceMs }: TunnelMemory,
+  { refusal, callingSinceMs }: TunnelMemory,
   nowMs: number,
   localPort: number,
 ): string {
   if (refusal !== undefined) return refusal;
-  if (!initiate)
-    return `no handshake: ${peer} has to call, nothing from it seen on UDP port ${localPort} for ${roughDuration(nowMs - sinceMs)}`;
+  if (!initiate) {
+    const from = remote === undefined ? 'it' : `it (${remote.ip})`;
+    return `no handshake: ${peer} has to call, and nothing from ${from} is seen on UDP port ${localPort}; is that port open here, and on the way?`;
+  }
   const where = remote === undefined ? peer : `${formatIpPort(remote.ip, remote.port)}/udp`;
   const silentMs = callingSinceMs === undefined ? 0 : nowMs - callingSinceMs;
-  return silentMs < PATIENCE_MS ? `calling ${where}` : `no handshake: no answer from ${where} in ${roughDuration(silentMs)}`;
+  return silentMs < PATIENCE_MS ? `calling ${where}` : `no handshake: no answer from ${where}; is that port open there, and on the way?`;
 }

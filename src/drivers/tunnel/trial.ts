@@ -1,6 +1,6 @@
 import type { DataPath } from '../../domain/node-plan.ts';
 import { messageOf } from '../../lib/errors.ts';
-import { CommandError, type Exec } from '../exec/exec.ts';
+import { CommandError, type Exec, isMissing } from '../exec/exec.ts';
 
 export interface DataPathChoice {
   readonly dataPath: DataPath;
@@ -11,7 +11,7 @@ export interface DataPathChoice {
 /** An object that a data path needs. */
 export interface Trial {
   readonly what: string;
-  /** For `ip -batch`. */
+  /** For `ip -batch`; several where something must come first. */
   readonly line: string;
   readonly undo: string;
 }
@@ -28,7 +28,12 @@ export async function tryAll(exec: Exec, trials: readonly Trial[]): Promise<stri
   return (await Promise.all(trials.map((trial) => attempt(exec, trial)))).flat();
 }
 
-async function attempt(exec: Exec, { what, line, undo }: Trial): Promise<string[]> {
+/**
+ * Makes the object in a network namespace that ends with it; where that may not be, right here, and takes it away.
+ *
+ * @returns what failed and why, or nothing
+ */
+export async function attempt(exec: Exec, { what, line, undo }: Trial): Promise<string[]> {
   try {
     await exec(['unshare', '--net', 'ip', '-batch', '-'], { stdin: `${line}\n` });
     return [];
@@ -48,7 +53,7 @@ async function attempt(exec: Exec, { what, line, undo }: Trial): Promise<string[
 }
 
 function isUnshareRefused(error: unknown): boolean {
-  return error instanceof CommandError && /^unshare: .*not permitted/m.test(error.stderr);
+  return error instanceof CommandError && (isMissing(error) || /^unshare: .*not permitted/m.test(error.stderr));
 }
 
 /** iproute2's own words, without its remarks about the batch. */

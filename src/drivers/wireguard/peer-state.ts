@@ -2,7 +2,6 @@ import type { WireguardPlan, WireguardTunnel } from '../../domain/node-plan.ts';
 import { compareText } from '../../lib/compare.ts';
 import { formatEndpoint } from '../../net/endpoint.ts';
 import type { WgDevice, WgPeer } from '../../net/wg-dump.ts';
-import { roughDuration } from '../tunnel/rough-duration.ts';
 import type { TunnelState } from '../tunnel/tunnel-driver.ts';
 
 /** What is remembered of one peer between two looks. */
@@ -140,11 +139,11 @@ function explain(
     return `no handshake: ${name} calls and none is completed: the pre-shared key (--psk-file) differs on one side, or our answers do not get there`;
   const waitedMs = nowMs - sinceMs;
   if (remote === undefined)
-    return `no handshake: ${name} has to call, nothing from it seen on UDP port ${localPort} for ${roughDuration(waitedMs)}`;
+    return `no handshake: ${name} has to call, and nothing from it is seen on UDP port ${localPort}; is that port open here, and on the way?`;
   const where = `${formatEndpoint(peer?.endpoint ?? remote)}/udp`;
   if ((peer?.txBytes ?? 0) === 0) return `no handshake yet: nothing has been sent to ${name} at ${where}`;
   if (waitedMs < PATIENCE_MS) return `calling ${where}`;
-  const silence = `no answer from ${where} in ${roughDuration(waitedMs)}`;
+  const silence = `no answer from ${where}`;
   if ((peer?.latestHandshakeS ?? 0) > 0) return silence;
-  return `no handshake: ${silence}; a wrong pre-shared key (--psk-file) on one side would look the same`;
+  return `no handshake: ${silence}; is that port open there, and on the way? A wrong pre-shared key (--psk-file) on one side would look the same`;
 }

@@ -154,7 +154,7 @@ function checkLans(file: TopologyFile, { routers, clusterCidrs, serviceCidrs }: 
 }
 
 /** Widest and narrowest network of nodes: with room for the router and some of them. */
-const LAN_SIZES = { 4: [8, 29], 6: [32, 112] } as const;
+const LAN_SIZES = { 4: [6, 29], 6: [32, 112] } as const;
 
 function checkNodes(file: TopologyFile, { nodes, pods, routers, clusterCidrs }: Topology, report: Report): void {
   const paths = file.regions.flatMap((region, r) => region.nodes.map((_, n) => ['regions', r, 'nodes', n] as const));
