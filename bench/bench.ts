@@ -1,13 +1,23 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { messageOf } from '../src/lib/errors.ts';
 import { benchMemory, benchStart } from './agent.ts';
 import { benchKubeChange } from './kube-change.ts';
 import { benchKubeController } from './kube-controller.ts';
 import { benchKubeRequests } from './kube-requests.ts';
+import type { Driver } from './hand-made/hand-made.ts';
 import { benchThroughput } from './throughput.ts';
 
-/** `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, kube-requests, kube-change, kube-controller, throughput, throughput-kernel. */
-const SECONDS = 5;
+/**
+ * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, kube-requests, kube-change, kube-controller, throughput,
+ * throughput-kernel. `--driver ipsec|wireguard`, `--seconds N` and `--rounds N` are for the last two: `node bench/bench.ts throughput --driver ipsec`.
+ */
+const DRIVERS: readonly Driver[] = ['ipsec', 'wireguard'];
+const { values, positionals } = readArguments();
+const drivers = values.driver === undefined ? DRIVERS : DRIVERS.filter((name) => name === values.driver);
+if (drivers.length === 0) refuse(`no driver ${JSON.stringify(values.driver)}; there are: ${DRIVERS.join(', ')}`);
+
 const parts = new Map<string, () => Promise<void>>([
   ['plan', benchPlan],
   ['memory', benchMemory],
@@ -15,18 +25,34 @@ const parts = new Map<string, () => Promise<void>>([
   ['kube-requests', benchKubeRequests],
   ['kube-change', benchKubeChange],
   ['kube-controller', benchKubeController],
-  ['throughput', () => benchThroughput(SECONDS)],
+  ['throughput', () => benchThroughput({ drivers, seconds: count('seconds', 1), rounds: count('rounds', 5) })],
   ['throughput-kernel', throughputInVm],
 ]);
 
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : [...parts.keys()];
+const wanted = positionals.length > 0 ? positionals : [...parts.keys()];
 for (const name of wanted) {
   const part = parts.get(name);
-  if (part === undefined) {
-    process.stderr.write(`bench: no part ${JSON.stringify(name)}; there are: ${[...parts.keys()].join(', ')}\n`);
-    process.exit(2);
-  }
+  if (part === undefined) refuse(`no part ${JSON.stringify(name)}; there are: ${[...parts.keys()].join(', ')}`);
   await part();
+}
+
+function readArguments() {
+  const option = { type: 'string' } as const;
+  try {
+    return parseArgs({ allowPositionals: true, options: { driver: option, seconds: option, rounds: option } });
+  } catch (error) {
+    return refuse(messageOf(error));
+  }
+}
+
+function count(name: 'seconds' | 'rounds', otherwise: number): number {
+  const number = Number(values[name] ?? otherwise);
+  return Number.isInteger(number) && number > 0 ? number : refuse(`--${name}: ${values[name]} is not a whole number above 0`);
+}
+
+function refuse(why: string): never {
+  process.stderr.write(`bench: ${why}\n`);
+  process.exit(2);
 }
 
 /** In a network namespace that goes with the process. */
@@ -37,7 +63,22 @@ async function benchPlan(): Promise<void> {
 /** The same comparison with kernel ESP, under the distribution's kernel; software emulation makes the figures small, not the ratio. */
 async function throughputInVm(): Promise<void> {
   const vm = fileURLToPath(new URL('../scripts/vm.ts', import.meta.url));
-  run(process.execPath, vm, '--timeout', '600', '--', process.execPath, fileURLToPath(import.meta.url), 'throughput');
+  const options = ['--seconds', String(count('seconds', 2)), '--rounds', String(count('rounds', 2))];
+  for (const driver of drivers) {
+    run(
+      process.execPath,
+      vm,
+      '--timeout',
+      '900',
+      '--',
+      process.execPath,
+      fileURLToPath(import.meta.url),
+      'throughput',
+      '--driver',
+      driver,
+      ...options,
+    );
+  }
 }
 
 function run(program: string, ...args: string[]): void {

@@ -1,83 +1,134 @@
-import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { parseAgentOptions } from '../src/agent/options.ts';
 import { netnsExec } from '../src/drivers/exec/exec.ts';
-import { createHandMade } from './hand-made.ts';
-import { Lab } from '../test/lab/harness.ts';
+import { messageOf } from '../src/lib/errors.ts';
+import { eventually, Lab } from '../test/lab/harness.ts';
+import { type DataPath, endOf } from './hand-made/ends.ts';
+import { createHandMade, type Driver } from './hand-made/hand-made.ts';
+import { LOADS, type Load, type Pair, type Run, runLoad } from './load.ts';
 import { median, printTable, round } from './table.ts';
 
-const ROUNDS = 5;
+const TOPOLOGY = fileURLToPath(new URL('two-regions.yaml', import.meta.url));
+/** The first of each is the gateway. */
+const [EDGE, CLOUD] = [
+  ['edge1', 'edge2'],
+  ['cloud1', 'cloud2'],
+] as const;
 
-interface Pair {
-  readonly fromNetns: string;
-  readonly toNetns: string;
-  readonly toIp: string;
+export interface ThroughputOptions {
+  readonly drivers: readonly Driver[];
+  /** Of one measurement. */
+  readonly seconds: number;
+  readonly rounds: number;
 }
 
-interface Run {
-  readonly mbits: number;
-  /** CPU of the whole machine, in seconds per gigabyte carried. */
-  readonly cpuPerGb: number;
-}
-
-/** TCP through Raven against the same tunnel made by hand between the same kind of nodes behind the same kind of NAT, in turns within one run. */
-export async function benchThroughput(seconds: number): Promise<void> {
-  const [ours, bare] = [await Lab.up('mini', '--timeout', '300'), await Lab.up('mini', '--no-raven')];
-  try {
-    const links = await netnsExec((await ours.node('cloud1')).netns)(['ip', '-br', 'link']);
-    const dataPath = links.includes('rvn-ipsec') ? 'user' : 'kernel';
-    const removeHandMade = await createHandMade({ caller: await bare.node('edge1'), called: await bare.node('cloud1') }, dataPath);
-    const runs: Record<'raven' | 'hand', Run[]> = { raven: [], hand: [] };
+/** Raven against the same tunnels made by hand between the same kind of nodes behind the same kind of NAT, in turns within one run. */
+export async function benchThroughput({ drivers, seconds, rounds }: ThroughputOptions): Promise<void> {
+  for (const driver of drivers) {
+    const refusal = refusalOf(driver);
+    if (refusal !== undefined) {
+      process.stdout.write(`\n${driver}: not measured: ${refusal}\n`);
+      continue;
+    }
+    const ours = await Lab.up(TOPOLOGY, '--vpn-driver', driver, '--timeout', '200');
     try {
-      const [byRaven, byHand] = [await podPair(ours), await podPair(bare)];
-      for (let i = 0; i < ROUNDS; i++) {
-        runs.hand.push(await iperf(byHand, seconds));
-        runs.raven.push(await iperf(byRaven, seconds));
-      }
+      await compare(ours, { driver, seconds, rounds });
+    } finally {
+      await ours.down();
+    }
+  }
+}
+
+/** What the agents would say to a driver that they do not have; a lab would only wait for them in vain. */
+function refusalOf(driver: Driver): string | undefined {
+  try {
+    parseAgentOptions({ node: CLOUD[0], vpnDriver: driver }, {});
+  } catch (error) {
+    return messageOf(error)
+      .split('\n')
+      .find((line) => line.startsWith('--vpn-driver'));
+  }
+  return undefined;
+}
+
+interface Comparison {
+  readonly driver: Driver;
+  readonly seconds: number;
+  readonly rounds: number;
+}
+
+async function compare(ours: Lab, { driver, seconds, rounds }: Comparison): Promise<void> {
+  const bare = await Lab.up(TOPOLOGY, '--no-raven');
+  try {
+    const dataPath = await dataPathOf(ours);
+    const caller = endOf(await bare.node(EDGE[0]), await bare.node(EDGE[1]));
+    const called = endOf(await bare.node(CLOUD[0]), await bare.node(CLOUD[1]));
+    const removeHandMade = await createHandMade({ caller, called }, driver, dataPath);
+    try {
+      const rows = await rowsOf(ours, bare);
+      for (let i = 0; i < rounds; i++) for (const row of rows) await measure(row, seconds, i % 2 === 0);
+      printTable(
+        `${driver}, ${dataPath} data path: Raven against by hand, pod to pod, sent from behind a NAT; medians of ${rounds} runs of ${seconds} s in turns`,
+        ['from → to', 'load', 'unit', 'Raven', 'by hand', 'ratio', 'CPU s/GB', 'by hand', 'ratio'],
+        rows.map(format),
+      );
     } finally {
       await removeHandMade();
     }
-    const of = (which: Run[], key: keyof Run): number => median(which.map((run) => run[key]));
-    const row = (label: string, key: keyof Run, digits: number): string[] => {
-      const [raven, byHand] = [of(runs.raven, key), of(runs.hand, key)];
-      return [label, round(raven, digits), round(byHand, digits), round(raven / byHand, 3)];
-    };
-    printTable(
-      `TCP, one stream, ${dataPath} data path: Raven against swanctl by hand, pod to pod, one end behind a NAT; medians of ${ROUNDS} runs of ${seconds} s in turns`,
-      ['figure', 'Raven', 'by hand', 'ratio'],
-      [row('Mbit/s', 'mbits', 0), row('CPU s per GB', 'cpuPerGb', 2)],
-    );
   } finally {
-    await ours.down();
     await bare.down();
   }
 }
 
-async function podPair(lab: Lab): Promise<Pair> {
-  const [from, to] = [await lab.podOn('edge1'), await lab.podOn('cloud1')];
-  return { fromNetns: from.netns, toNetns: to.netns, toIp: to.ips[0] ?? '' };
+/** A user-space tunnel has a TUN device, whatever the driver. */
+async function dataPathOf(lab: Lab): Promise<DataPath> {
+  const tuns = await netnsExec((await lab.node(CLOUD[0])).netns)(['ip', '-br', 'link', 'show', 'type', 'tun']);
+  return tuns.trim() === '' ? 'kernel' : 'user';
 }
 
-async function iperf({ fromNetns, toNetns, toIp }: Pair, seconds: number): Promise<Run> {
-  const server = spawn('ip', ['netns', 'exec', toNetns, 'iperf3', '-s', '-1', '-p', '5301', '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  try {
-    await new Promise((resolve) => server.stdout.once('data', resolve));
-    const before = await busySeconds();
-    const output = await netnsExec(fromNetns)(['iperf3', '-c', toIp, '-p', '5301', '-t', String(seconds), '-J'], {
-      timeoutMs: seconds * 1000 + 60_000,
-    });
-    const cpu = (await busySeconds()) - before;
-    const { end } = JSON.parse(output) as { end: { sum_received: { bits_per_second: number; bytes: number } } };
-    return { mbits: end.sum_received.bits_per_second / 1e6, cpuPerGb: cpu / (end.sum_received.bytes / 1e9) };
-  } finally {
-    server.kill('SIGKILL');
+interface Row {
+  readonly name: string;
+  readonly load: Load;
+  readonly byRaven: Pair;
+  readonly byHand: Pair;
+  readonly runs: { readonly raven: Run[]; readonly hand: Run[] };
+}
+
+/** Every kind of node to every kind, once each way is open. */
+async function rowsOf(ours: Lab, bare: Lab): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const [i, from] of EDGE.entries()) {
+    for (const [j, to] of CLOUD.entries()) {
+      const [byRaven, byHand] = [await pairOf(ours, from, to), await pairOf(bare, from, to)];
+      const name = `${kindOf(i)} → ${kindOf(j)}`;
+      rows.push(...LOADS.map((load) => ({ name, load, byRaven, byHand, runs: { raven: [], hand: [] } })));
+    }
   }
+  return rows;
 }
 
-/** Seconds that all CPUs together were not idle (`proc(5)`, /proc/stat). */
-async function busySeconds(): Promise<number> {
-  const [line = ''] = (await readFile('/proc/stat', 'utf8')).split('\n');
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line.trim().split(/\s+/).slice(1).map(Number);
-  return (user + nice + system + irq + softirq) / 100;
+function kindOf(position: number): string {
+  return position === 0 ? 'gateway' : 'ordinary';
+}
+
+async function pairOf(lab: Lab, fromNode: string, toNode: string): Promise<Pair> {
+  const [from, to] = [await lab.podOn(fromNode), await lab.podOn(toNode)];
+  const toIp = to.ips[0] ?? '';
+  await eventually(`${from.name} reaches ${to.name}`, () => netnsExec(from.netns)(['ping', '-c', '1', '-W', '1', toIp]), 60_000);
+  return { fromNetns: from.netns, toNetns: to.netns, toIp };
+}
+
+/** Whoever comes second finds warmer caches and a warmer processor: they take turns in that too. */
+async function measure({ load, byRaven, byHand, runs }: Row, seconds: number, handFirst: boolean): Promise<void> {
+  if (handFirst) runs.hand.push(await runLoad(byHand, load, seconds));
+  runs.raven.push(await runLoad(byRaven, load, seconds));
+  if (!handFirst) runs.hand.push(await runLoad(byHand, load, seconds));
+}
+
+function format({ name, load, runs }: Row): string[] {
+  const figures = (key: keyof Run, digits: number): string[] => {
+    const [raven, byHand] = [median(runs.raven.map((run) => run[key])), median(runs.hand.map((run) => run[key]))];
+    return [round(raven, digits), round(byHand, digits), round(raven / byHand, 2)];
+  };
+  return [name, load.name, load.unit, ...figures('rate', load.unit === 'kpps' ? 1 : 0), ...figures('cpuPerGb', 1)];
 }

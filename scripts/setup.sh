@@ -90,6 +90,9 @@ packages_e2e() {
 
 packages_bench() {
     needs iperf3 have iperf3
+    # By hand, beside Raven's own tunnels.
+    needs wireguard-tools have wg
+    needs wireguard-go have wireguard-go
 }
 
 packages_image() {
