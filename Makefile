@@ -11,7 +11,7 @@ as_root := $(if $(filter 0,$(shell id -u)),lab)
 export KEEP
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/raven; installs what building needs, nothing else
 	$(setup) build
@@ -57,6 +57,11 @@ test-kernel: ## the lab in a virtual machine with the distribution's kernel
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts kernel
 
+test-kernel-matrix: ## drivers x families x ways on two kernels, some 15 minutes; not part of make test
+	$(setup) lab kernel kernels build
+	@$(MAKE) -s dist/.built
+	@$(node) scripts/test.ts kernel-matrix
+
 bench: ## figures: throughput, plan and resync cost, memory, start
 	$(setup) lab bench kernel build kube
 	@$(MAKE) -s dist/.built
@@ -77,4 +82,4 @@ format: ## bring the sources into form
 clean: ## remove what was built
 	rm -rf dist coverage
 
-.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel bench lint generate format clean
+.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel test-kernel-matrix bench lint generate format clean

@@ -17,13 +17,13 @@ export default defineConfig({
         },
       },
       {
-        // Each file brings real labs up: one file at a time, so that times that are checked mean something.
+        // Each file brings real labs up and mostly waits for them: two at a time keep two processors busy.
         test: {
           name: 'lab',
           include: ['test/lab/**/*.test.ts'],
           testTimeout: LAB_TIMEOUT_MS,
           hookTimeout: LAB_TIMEOUT_MS,
-          fileParallelism: false,
+          maxWorkers: 2,
         },
       },
       {

@@ -1,7 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { messageOf, UserError } from '../src/lib/errors.ts';
+import { initrdCacheDir, unpackedKernelsDir } from './kernel-lab/places.ts';
 import { defaultShape } from './kernel-lab/qemu.ts';
 import { runInVm, type VmResult } from './kernel-lab/vm.ts';
 
@@ -42,8 +41,8 @@ async function main(argv: [string, ...string[]], options: Options): Promise<numb
       env: Object.fromEntries(options.env.map(splitVariable)),
       timeoutMs: options.timeout * 1000,
       shape: { ...defaultShape(), memoryMiB: options.memory, accel: options.kvm === true ? 'kvm' : 'tcg' },
-      cacheDir: cacheDir('kernel-lab'),
-      kernel: { unpackedDir: cacheDir('kernels'), wanted: options.kernel },
+      cacheDir: initrdCacheDir(),
+      kernel: { unpackedDir: unpackedKernelsDir(), wanted: options.kernel },
       onOutput: (chunk) => process.stdout.write(chunk),
       signal: stop.signal,
     });
@@ -74,12 +73,6 @@ function splitVariable(text: string): [string, string] {
   const at = text.indexOf('=');
   if (at < 1) throw new UserError([{ source: '--env', message: `'${text}' is not NAME=VALUE` }]);
   return [text.slice(0, at), text.slice(at + 1)];
-}
-
-/** Outside the checkout, so that it survives `make clean` and a new clone. */
-function cacheDir(purpose: string): string {
-  const base = process.env['XDG_CACHE_HOME'] ?? (process.getuid?.() === 0 ? '/var/cache' : join(homedir(), '.cache'));
-  return join(base, 'raven', purpose);
 }
 
 function positive(text: string): number {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fc, test } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packCpio } from './cpio.ts';
-import { findKernel, kernelVersions } from './kernel.ts';
+import { findKernel, kernelVersions, listKernels } from './kernel.ts';
 import { loadOrder, parseModulesDep } from './modules.ts';
 import { defaultShape, qemuArgv } from './qemu.ts';
 import { shellQuote } from './vm.ts';
@@ -62,6 +62,13 @@ describe('findKernel', () => {
       join(folder, version, 'lib/modules/6.12.10-test'),
     ]);
     expect((await findKernel({ unpackedDir: folder, wanted: '6.12.9' })).version).toBe('6.12.9-test');
+  });
+
+  it('lists the newest of each release, oldest release first', async () => {
+    const versions = await listKernels(folder);
+    expect(versions).toContain('6.12.10-test');
+    expect(versions.filter((version) => version.startsWith('6.12.') || version.startsWith('6.13.'))).toHaveLength(1);
+    expect(versions.indexOf('6.12.10-test')).toBe(versions.length - 1);
   });
 
   it.each(['6.13', '6.123', '9'])('says what there is when there is no %s', async (wanted) => {

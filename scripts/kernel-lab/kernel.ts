@@ -30,11 +30,7 @@ const BOOT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'virtio_con
  * @throws {UserError} when there is none
  */
 export async function findKernel({ unpackedDir, wanted }: KernelChoice): Promise<Kernel> {
-  const roots = wanted === undefined ? ['/'] : ['/', ...(await list(unpackedDir)).map((name) => join(unpackedDir, name))];
-  const found = await Promise.all(
-    roots.map(async (root) => kernelVersions(await list(join(root, 'boot'))).map((version) => ({ root, version }))),
-  );
-  const places = found.flat().toSorted((a, b) => newestFirst(a.version, b.version));
+  const places = await findPlaces(wanted === undefined ? undefined : unpackedDir);
   for (const { root, version } of places.filter((place) => isWanted(place.version, wanted))) {
     const kernel = await readKernel(root, version);
     if (kernel !== undefined) return kernel;
@@ -42,7 +38,31 @@ export async function findKernel({ unpackedDir, wanted }: KernelChoice): Promise
   throw new UserError(`kernel lab: ${whyNone(places, wanted)}: run scripts/setup.sh ${wanted === undefined ? 'kernel' : 'kernels'}`);
 }
 
-function whyNone(places: readonly { readonly version: string }[], wanted: string | undefined): string {
+/** The newest usable kernel of each release (`6.1`, `6.12`) that is installed or unpacked; oldest release first. */
+export async function listKernels(unpackedDir: string): Promise<string[]> {
+  const newest = new Map<string, string>();
+  for (const { root, version } of await findPlaces(unpackedDir)) {
+    const release = /^\d+\.\d+/.exec(version)?.[0] ?? version;
+    if (!newest.has(release) && (await readKernel(root, version)) !== undefined) newest.set(release, version);
+  }
+  return [...newest.values()].toReversed();
+}
+
+interface Place {
+  readonly root: string;
+  readonly version: string;
+}
+
+/** Newest first; those of `/boot` alone when `unpackedDir` is undefined. */
+async function findPlaces(unpackedDir: string | undefined): Promise<Place[]> {
+  const unpacked = unpackedDir === undefined ? [] : (await list(unpackedDir)).map((name) => join(unpackedDir, name));
+  const found = await Promise.all(
+    ['/', ...unpacked].map(async (root) => kernelVersions(await list(join(root, 'boot'))).map((version): Place => ({ root, version }))),
+  );
+  return found.flat().toSorted((a, b) => newestFirst(a.version, b.version));
+}
+
+function whyNone(places: readonly Place[], wanted: string | undefined): string {
   const versions = places.map(({ version }) => version).join(', ');
   if (wanted !== undefined) return `no kernel ${wanted} (there are: ${versions || 'none'})`;
   return versions === '' ? 'no /boot/vmlinuz-*' : `only ${versions}, without 9P modules`;

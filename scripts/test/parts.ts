@@ -1,6 +1,6 @@
 import { countExit, countTap, countVitest, type Counts } from './counts.ts';
 
-export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'image' | 'kernel';
+export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'image' | 'kernel' | 'kernel-matrix';
 
 /** One program of the test run, and how to read what it did. */
 export interface Part {
@@ -9,6 +9,8 @@ export interface Part {
   readonly argv: readonly [string, ...string[]];
   /** Its output: all of it as it comes, or only when it failed. */
   readonly show: 'live' | 'on failure';
+  /** Runs only when it is asked for: too long for every run. */
+  readonly onRequest?: true;
   /** How to end it early: close its message channel, so that it can clean up, or a signal to its process group. */
   readonly interrupt: 'disconnect' | 'signal';
   count(outcome: Outcome): Counts;
@@ -56,6 +58,15 @@ export function listParts(node: string, reportFile: string): Part[] {
       interrupt: 'signal',
       count: ({ output, exitCode }) => countTap(output, exitCode),
     },
+    {
+      group: 'kernel-matrix',
+      title: 'drivers, families and ways on each kernel',
+      argv: [node, 'scripts/kernel-matrix.ts'],
+      show: 'live',
+      interrupt: 'signal',
+      onRequest: true,
+      count: ({ output, exitCode }) => countTap(output, exitCode),
+    },
   ];
 }
 
@@ -63,7 +74,12 @@ function check(title: string, argv: Part['argv']): Part {
   return { group: 'lint', title, argv, show: 'on failure', interrupt: 'signal', count: ({ exitCode }) => countExit(exitCode) };
 }
 
-function vitest(project: Exclude<Group, 'lint' | 'image' | 'kernel'>, title: string, node: string, reportFile: string): Part {
+function vitest(
+  project: Exclude<Group, 'lint' | 'image' | 'kernel' | 'kernel-matrix'>,
+  title: string,
+  node: string,
+  reportFile: string,
+): Part {
   return {
     group: project,
     title,

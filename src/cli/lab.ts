@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { VPN_DRIVERS } from '../domain/node-plan.ts';
 import { addMatrixCommand } from '../lab/matrix/command.ts';
 
 const NAME = ['--name <lab>', 'which lab; default: the only one there is'] as const;
@@ -39,9 +40,9 @@ function addUp(lab: Command, env: NodeJS.ProcessEnv): void {
   lab
     .command('up')
     .description('build a lab, start its programs, and wait until the regions are connected')
-    .argument('<file>', 'topology file, or the name of a shipped one: mini, rig, wide, ports, shared-lan')
+    .argument('<file>', 'topology file, or the name of a shipped one: mini, rig, wide, ports, shared-lan, dual, six')
     .option('--name <lab>', "default: the topology's name")
-    .option('--vpn-driver <driver>', "the agents' VPN driver")
+    .addOption(new Option('--vpn-driver <driver>', "the agents' VPN driver").choices(VPN_DRIVERS))
     .option('--forward-node-ip', "the agents carry the nodes' own addresses between regions too")
     .option('--store <kind>', 'dir: a folder of manifests; kube: a real API server with kube-proxy, flannel and CoreDNS', 'dir')
     .option('--no-raven', 'start neither controller nor agents')

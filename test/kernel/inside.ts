@@ -1,16 +1,14 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { espMtuOf, eventually, Lab, must, RAVEN, raven, run } from '../lab/harness.ts';
+import { espMtuOf, eventually, must, RAVEN, run } from '../lab/harness.ts';
 import { MTUS } from '../lab/topologies.ts';
 import { createTap } from './tap.ts';
+import { assertKernelDataPath, withLab } from './vm-lab.ts';
 
 /** The rig under a distribution kernel: ESP and XFRM interfaces instead of the user-space data path. */
 
 const tap = createTap((line) => process.stdout.write(line));
-/** Software emulation is some ten times slower. */
-const PATIENCE = ['--timeout', '300'];
-
 /** Each kind of way once; `make test-kernel-matrix` tries all of them. */
 const PAIRS = [
   ['pod-b2', 'a'],
@@ -18,22 +16,6 @@ const PAIRS = [
   ['pod-b2', 'c'],
   ['pod-c1', 'pod-b1'],
 ] as const;
-
-async function assertKernelDataPath(lab: Lab): Promise<void> {
-  const { store } = await lab.list();
-  const { stdout } = await raven('status', '--store', `dir:${store}`, '-o', 'json');
-  const { gateways } = JSON.parse(stdout) as { gateways: { name: string; dataPath?: string }[] };
-  for (const { name, dataPath } of gateways) if (dataPath !== 'kernel') throw new Error(`region ${name} uses the ${dataPath} data path`);
-}
-
-async function withLab(topology: string, work: (lab: Lab) => Promise<void>): Promise<void> {
-  const lab = await Lab.up(topology, ...PATIENCE);
-  try {
-    await work(lab);
-  } finally {
-    await lab.down();
-  }
-}
 
 await withLab('rig', async (lab) => {
   const { nodes } = await lab.list();

@@ -1,9 +1,10 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { eventually, Lab, must, raven, run } from '../lab/harness.ts';
+import { eventually, type Lab, must, raven, run } from '../lab/harness.ts';
 import { wgOf } from '../lab/wg.ts';
 import { createTap } from './tap.ts';
+import { withLab } from './vm-lab.ts';
 
 /** The rig's regions, with fewer nodes, and WireGuard in the kernel: under software emulation everything takes its time. */
 
@@ -32,8 +33,14 @@ const RESYNCS = 5;
 const tap = createTap((line) => process.stdout.write(line));
 const folder = await mkdtemp(join(tmpdir(), 'raven-kernel-'));
 await writeFile(join(folder, 'rig.yaml'), SMALL_RIG);
-const lab = await Lab.up(join(folder, 'rig.yaml'), '--vpn-driver', 'wireguard', '--timeout', '300');
 try {
+  await withLab(join(folder, 'rig.yaml'), suite, '--vpn-driver', 'wireguard');
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+process.exitCode = tap.end();
+
+async function suite(lab: Lab): Promise<void> {
   const { nodes, store } = await lab.list();
   const node = (name: string) => {
     const found = nodes.find((each) => each.name === name);
@@ -98,8 +105,4 @@ try {
     const over = await ping(limit + 1);
     if (!/Frag needed|message too long/.test(over.stdout + over.stderr)) throw new Error(`nobody said that it is too big\n${over.stdout}`);
   });
-} finally {
-  await lab.down();
-  await rm(folder, { recursive: true, force: true });
 }
-process.exitCode = tap.end();

@@ -137,6 +137,7 @@ describe('bad input', () => {
       ['get', 'gateways', '--store', 'etcd:x'],
       ['get', 'gateways', '--store', 'dir:/nonexistent'],
       ['status', '--colour'],
+      ['lab', 'up', 'mini', '--vpn-driver', 'carrier-pigeon'],
       ['fly'],
     ]) {
       const { code, stderr } = await raven(...args);

@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Lab, must } from '../lab/harness.ts';
+import { createTap } from './tap.ts';
+import { assertKernelDataPath, withLab } from './vm-lab.ts';
+
+/**
+ * Every driver with every family, direct and relayed, over links that delay and lose, on the kernel that runs: what `make test-kernel-matrix`
+ * does on each kernel. Runs in the virtual machine.
+ */
+
+const DELAY_AND_LOSS = ['delay', '30ms', 'loss', '1%'];
+/** Two regions that have to be relayed to each other by a third. */
+const TOPOLOGY = (pods: Pods): string => `
+name: matrix
+clusterCidr: ${JSON.stringify(pods.cluster)}
+masquerade: [nft]
+rpFilter: strict
+regions:
+  - name: a
+    lan: 203.0.113.0/24
+    nodes: [{name: a1, ip: 203.0.113.1, gateway: true, publicIp: 203.0.113.1}, {name: a2, ip: 203.0.113.2}]
+  - name: b
+    lan: 192.168.1.0/24
+    router: {nat: cone, publicIp: 198.51.100.2}
+    nodes: [{name: b1, ip: 192.168.1.10, gateway: true}, {name: b2, ip: 192.168.1.11}]
+  - name: c
+    lan: 192.168.1.0/24
+    router: {nat: symmetric, publicIp: 198.51.100.3}
+    nodes: [{name: c1, ip: 192.168.1.10, gateway: true}, {name: c2, ip: 192.168.1.11}]
+`;
+
+interface Pods {
+  readonly name: string;
+  readonly cluster: readonly string[];
+}
+const PODS: readonly Pods[] = [
+  { name: 'IPv4', cluster: ['10.244.0.0/16'] },
+  { name: 'dual stack', cluster: ['10.244.0.0/16', 'fd00:10:244::/48'] },
+];
+const DRIVERS = ['ipsec', 'wireguard'] as const;
+const WAYS = [
+  { name: 'direct', ends: ['a2', 'b2'], path: ['a1', 'b1'] },
+  { name: 'relayed', ends: ['b2', 'c2'], path: ['b1', 'a1', 'c1'] },
+] as const;
+
+const tap = createTap((line) => process.stdout.write(line));
+const folder = await mkdtemp(join(tmpdir(), 'raven-matrix-'));
+for (const driver of DRIVERS) {
+  for (const pods of PODS) {
+    const file = join(folder, 'matrix.yaml');
+    await writeFile(file, TOPOLOGY(pods));
+    const title = `${driver}, ${pods.name}`;
+    await withLab(
+      file,
+      async (lab) => {
+        await tap.test(`${title}: tunnels in the kernel`, () => assertKernelDataPath(lab));
+        await worsen(lab);
+        for (const { name, ends, path } of WAYS) {
+          await tap.test(`${title}, ${name}: ICMP, TCP and UDP both ways, own source, ${DELAY_AND_LOSS.join(' ')}`, () =>
+            expectBothWays(lab, ends, path, pods.cluster.length),
+          );
+        }
+      },
+      '--vpn-driver',
+      driver,
+    ).catch((error: unknown) => tap.test(`${title}: the lab comes up`, () => Promise.reject(error as Error)));
+  }
+}
+await rm(folder, { recursive: true, force: true });
+process.exitCode = tap.end();
+
+/** Every packet between two regions leaves one router, so it meets this once; a relayed one twice. */
+async function worsen(lab: Lab): Promise<void> {
+  for (const { netns } of (await lab.list()).routers)
+    await must(['ip', 'netns', 'exec', netns, 'tc', 'qdisc', 'add', 'dev', 'wan', 'root', 'netem', ...DELAY_AND_LOSS]);
+}
+
+async function expectBothWays(lab: Lab, [a, b]: readonly [string, string], gateways: readonly string[], families: number): Promise<void> {
+  for (const [from, to, between] of [
+    [a, b, gateways],
+    [b, a, gateways.toReversed()],
+  ] as const) {
+    const { pairs } = await lab.expectMatrix('--from', `pod-${from}`, '--to', `pod-${to}`, '--concurrency', '1');
+    if (pairs.length !== families) throw new Error(`${from} → ${to}: ${pairs.length} families measured instead of ${families}`);
+    const way = pairs[0]?.path.join() ?? '';
+    if (way !== [from, ...between, to].join()) throw new Error(`${from} → ${to} went by ${way}`);
+  }
+}
