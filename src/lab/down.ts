@@ -44,11 +44,13 @@ async function aliveProcess(process_: LabProcess): Promise<ProcessId[]> {
   return found?.alive ? [found] : [];
 }
 
-/** Controller, supervisor, kubelets and agents all have the lab's own store on their command line; nothing else of ours that stays has. */
+/** Controller, supervisor, kubelets and agents all have the lab's own store on their command line, pods a socket in its folder; nothing else of ours that stays has. */
 function isLabProgram(argv: readonly string[], labDir: string): boolean {
   const [, file = '', command = ''] = argv;
+  const valueOf = (flag: string): string => argv[argv.indexOf(flag) + 1] ?? '';
+  if (/\/pod\.[jt]s$/.test(file)) return valueOf('--socket').startsWith(`${labDir}/pods/`);
   const isOurs =
     /\/(lab-supervisor|kubelet)\.[jt]s$/.test(file) || (/\/raven\.[jt]s$/.test(file) && ['controller', 'agent'].includes(command));
-  const store = argv[argv.indexOf('--store') + 1] ?? '';
+  const store = valueOf('--store');
   return isOurs && (store === `dir:${labDir}/store` || store.startsWith(`kube:${labDir}/`));
 }

@@ -181,7 +181,7 @@ describe.runIf(process.getuid?.() === 0)('a lab of real namespaces', { timeout: 
     const agent = (await findProcess(listProcesses(lab, programs, root).find(({ id }) => id === 'e1/agent')!))!;
     rmSync(labPaths(name, root).state);
     for (const netns of await ours()) execFileSync('ip', ['netns', 'del', netns]);
-    expect((await downLab(name, { root })).processes).toBeGreaterThanOrEqual(2 + 3 * 2);
+    expect((await downLab(name, { root })).processes).toBe(2 + 3 * 2 + 3);
     expect(existsSync(`/proc/${agent.pid}/ns`) && readFileSync(`/proc/${agent.pid}/cmdline`, 'utf8')).toBeFalsy();
   });
 
