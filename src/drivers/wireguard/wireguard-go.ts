@@ -5,7 +5,7 @@ import type { DataPath } from '../../domain/node-plan.ts';
 import { messageOf, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { parseWgDump, type WgDevice } from '../../net/wg-dump.ts';
-import { CommandError, type Exec } from '../exec/exec.ts';
+import { CommandError, type Exec, isMissing } from '../exec/exec.ts';
 import { startDaemon } from '../tunnel/daemon.ts';
 import { endProcess, identifyProcess, isRunning, poll, type ProcessId } from '../tunnel/process.ts';
 
@@ -142,16 +142,27 @@ function isNoDevice(error: unknown): boolean {
 
 /** The wireguard-go of our device in the network namespace of `exec`, whoever started it. */
 export async function findWireguardGo(exec: Exec): Promise<ProcessId | undefined> {
-  const home = (await exec(['readlink', '/proc/self/ns/net'])).trim();
   const pids = (await readdir('/proc')).map(Number).filter((pid) => pid > 1);
-  const found = await Promise.all(pids.map(async (pid) => ((await isOurs(pid, home)) ? identifyProcess(pid) : undefined)));
-  return found.find((each) => each !== undefined);
+  const named = (await Promise.all(pids.map(async (pid) => ((await hasItsName(pid)) ? [pid] : [])))).flat();
+  if (named.length === 0) return undefined;
+  const home = await homeOf(exec);
+  for (const pid of named) if ((await readlink(`/proc/${pid}/ns/net`).catch(() => '')) === home) return identifyProcess(pid);
+  return undefined;
 }
 
-async function isOurs(pid: number, netns: string): Promise<boolean> {
+/** Where `exec` leads to, only a program that it runs can tell; where that program is missing, `exec` is this machine's own, which runs none elsewhere. */
+async function homeOf(exec: Exec): Promise<string> {
+  try {
+    return (await exec(['readlink', '/proc/self/ns/net'])).trim();
+  } catch (error) {
+    if (error instanceof CommandError && isMissing(error)) return readlink('/proc/self/ns/net');
+    throw error;
+  }
+}
+
+async function hasItsName(pid: number): Promise<boolean> {
   if ((await textOf(`/proc/${pid}/comm`)).trim() !== PROGRAM) return false;
-  if (!(await textOf(`/proc/${pid}/cmdline`)).split('\0').includes(WIREGUARD_DEVICE)) return false;
-  return (await readlink(`/proc/${pid}/ns/net`).catch(() => '')) === netns;
+  return (await textOf(`/proc/${pid}/cmdline`)).split('\0').includes(WIREGUARD_DEVICE);
 }
 
 async function isSameView(pid: number): Promise<boolean> {
