@@ -140,6 +140,13 @@ describe('plan', () => {
     ]);
   });
 
+  it('lets the first of several active endpoints carry for all, as that is the one that other regions know', () => {
+    const [first] = B.status?.activeEndpoints ?? [];
+    const two = { ...B, status: { ...B.status!, activeEndpoints: ['b1', 'b2'].map((nodeName) => ({ ...first!, nodeName })) } };
+    expect(planOf('b1', [A, two, C])).toEqual(planOf('b1', [A, B, C]));
+    expect(planOf('b2', [A, two, C])).toEqual(planOf('b2', [A, B, C]));
+  });
+
   it('lets exactly one side of every pair call', () => {
     const caller = (node: string, peer: string) => ipsecOf(planOf(node, [A, B, C])).find((t) => t.peer === peer)?.initiate;
     expect([caller('a1', 'b1'), caller('b1', 'a1')]).toEqual([false, true]);

@@ -49,7 +49,9 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map() }: PlanI
   const self = region?.nodes.find(({ name }) => name === node);
   if (region === undefined || self === undefined)
     return nothing('NoRegion', `node ${node} is in no Gateway's status.nodes: label it raven.openyurt.io/gateway=<region>`);
-  const gateway = region.active.find(({ name }) => name === node);
+  // Of several active endpoints other regions know only the first: a second one's own tunnels would lead nowhere.
+  const [first] = region.active;
+  const gateway = first?.name === node ? first : undefined;
   const unfit = facts.lacks && unfitFinding(facts.lacks, gateway !== undefined);
   if (unfit !== undefined) return { ...EMPTY_PLAN, findings: [unfit] };
   const { underlay } = facts;
