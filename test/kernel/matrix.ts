@@ -11,6 +11,8 @@ import { assertKernelDataPath, withLab } from './vm-lab.ts';
  */
 
 const DELAY_AND_LOSS = ['delay', '30ms', 'loss', '1%'];
+/** A relayed stream meets the loss twice each way and moves a megabyte in half a minute; this much meets as many kinds of packets. */
+const TCP_BYTES = 256 << 10;
 /** Two regions that have to be relayed to each other by a third. */
 const TOPOLOGY = (pods: Pods): string => `
 name: matrix
@@ -82,7 +84,16 @@ async function expectBothWays(lab: Lab, [a, b]: readonly [string, string], gatew
     [a, b, gateways],
     [b, a, gateways.toReversed()],
   ] as const) {
-    const { pairs } = await lab.expectMatrix('--from', `pod-${from}`, '--to', `pod-${to}`, '--concurrency', '1');
+    const { pairs } = await lab.expectMatrix(
+      '--from',
+      `pod-${from}`,
+      '--to',
+      `pod-${to}`,
+      '--concurrency',
+      '1',
+      '--bytes',
+      String(TCP_BYTES),
+    );
     if (pairs.length !== families) throw new Error(`${from} → ${to}: ${pairs.length} families measured instead of ${families}`);
     const way = pairs[0]?.path.join() ?? '';
     if (way !== [from, ...between, to].join()) throw new Error(`${from} → ${to} went by ${way}`);
