@@ -6,11 +6,12 @@ import { benchMemory, benchStart } from './agent.ts';
 import { benchKubeChange } from './kube-change.ts';
 import { benchKubeController } from './kube-controller.ts';
 import { benchKubeRequests } from './kube-requests.ts';
+import { benchDriverChange } from './driver-change.ts';
 import type { Driver } from './hand-made/hand-made.ts';
 import { benchThroughput } from './throughput.ts';
 
 /**
- * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, kube-requests, kube-change, kube-controller, throughput,
+ * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, driver-change, kube-requests, kube-change, kube-controller, throughput,
  * throughput-kernel. `--driver ipsec|wireguard`, `--seconds N` and `--rounds N` are for the last two: `node bench/bench.ts throughput --driver ipsec`.
  */
 const DRIVERS: readonly Driver[] = ['ipsec', 'wireguard'];
@@ -22,6 +23,7 @@ const parts = new Map<string, () => Promise<void>>([
   ['plan', benchPlan],
   ['memory', benchMemory],
   ['start', benchStart],
+  ['driver-change', benchDriverChange],
   ['kube-requests', benchKubeRequests],
   ['kube-change', benchKubeChange],
   ['kube-controller', benchKubeController],
