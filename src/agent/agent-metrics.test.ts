@@ -7,6 +7,7 @@ it('tells the last tick, what was done so far, and how old the copy and the last
   const { observer } = metrics;
   observer.planned({ role: 'gateway', findings: [{ reason: 'Overlap', message: '' }] } as unknown as NodePlan, 2);
   observer.compared({ writes: 5, failed: 1 });
+  observer.rerouted({ kind: 'exit', region: 'b', from: 'b1', to: 'b3', why: '' });
   const tunnel = { peer: 'b1', sinceMs: 0, bytesIn: 10, bytesOut: 20 };
   observer.ticked({ ok: true, durationMs: 12, tunnels: [{ ...tunnel, state: 'down' }], rtts: new Map() });
   observer.ticked({ ok: true, durationMs: 12, tunnels: [{ ...tunnel, state: 'up' }], rtts: new Map([['b1', 25]]) });
@@ -31,6 +32,7 @@ it('tells the last tick, what was done so far, and how old the copy and the last
     'raven_agent_peer_up{peer="b1"} 1',
     'raven_agent_peer_rtt_seconds{peer="b1"} 0.025',
     'raven_agent_peer_sa_bytes{peer="b1",direction="out"} 20',
+    'raven_agent_reroutes_total{kind="exit"} 1',
     'raven_agent_api_requests_total{verb="WATCH",resource="gateways",code="0"} 1',
     'raven_agent_api_bytes_total{direction="received"} 512',
     'raven_agent_api_last_contact_seconds 2',

@@ -66,6 +66,12 @@ export const AGENT_METRICS = {
     help: 'Bytes through the current SA with a peer, by direction (in, out); starts at 0 with each rekeying.',
     labelNames: ['peer', 'direction'],
   },
+  reroutes: {
+    name: 'raven_agent_reroutes_total',
+    type: 'counter',
+    help: 'Times that this node moved packets to another live endpoint by itself, by kind: exit (of its own region), entry (of another).',
+    labelNames: ['kind'],
+  },
   apiRequests: {
     name: 'raven_agent_api_requests_total',
     type: 'counter',
@@ -115,6 +121,7 @@ export function createAgentMetrics(): AgentMetrics {
   const peerUp = gauge(AGENT_METRICS.peerUp);
   const peerRtt = gauge(AGENT_METRICS.peerRtt);
   const peerBytes = gauge(AGENT_METRICS.peerBytes);
+  const reroutes = counter(AGENT_METRICS.reroutes);
   const apiRequests = counter(AGENT_METRICS.apiRequests);
   const apiBytes = counter(AGENT_METRICS.apiBytes);
   gauge(AGENT_METRICS.apiContact, (self) => {
@@ -158,6 +165,7 @@ export function createAgentMetrics(): AgentMetrics {
         planDuration.observe(durationMs / 1000);
         setPlan(plan);
       },
+      rerouted: ({ kind }) => reroutes.inc({ kind }),
       compared: ({ writes, failed }) => {
         resyncs.inc();
         kernelWrites.inc({ result: 'ok' }, writes - failed);

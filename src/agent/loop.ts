@@ -10,6 +10,7 @@ import { HOST_UNFIT, type HostLacks, NOTHING_LACKS } from '../domain/host-needs.
 import { plan } from '../domain/plan.ts';
 import { describeEndpoint } from '../domain/report.ts';
 import { hasClosedFirewall } from '../domain/host-findings.ts';
+import { planWatch } from '../domain/reroute-view.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
 import type { Exec } from '../drivers/exec/exec.ts';
 import { type FactsQuery, observeFacts } from '../drivers/facts/local-facts.ts';
@@ -23,6 +24,7 @@ import type { Logger } from '../lib/logger.ts';
 import { parseIp } from '../net/ip.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
 import type { NameResolver } from './name-resolver.ts';
+import { type Lookout, noLookout } from './lookout.ts';
 import { type AgentObserver, noObserver } from './observer.ts';
 import { type PathMtuProber, noPathMtus } from './path-mtu-prober.ts';
 import type { Prober } from './prober.ts';
@@ -43,6 +45,8 @@ export interface AgentParts {
   /** Absent: what others filter is not looked at. */
   readonly firewall?: HostFirewall;
   readonly prober: Prober;
+  /** Absent: packets go as the controller has it. */
+  readonly lookout?: Lookout;
   readonly pathMtus?: PathMtuProber;
   readonly names: NameResolver;
   readonly clock: Clock;
@@ -87,6 +91,7 @@ export function createAgent(parts: AgentParts): Agent {
     firewall,
     forwardNodeIp = false,
     prober,
+    lookout = noLookout,
     pathMtus = noPathMtus,
     names,
     clock,
@@ -145,7 +150,7 @@ export function createAgent(parts: AgentParts): Agent {
     const local: LocalFacts = { ...facts, driver: tunnels.name, dataPath: tunnels.dataPath, forwardNodeIp };
     const health = healthOf(await listTunnels());
     const plannedAt = performance.now();
-    const next = plan({ node, snapshot, facts: local, health, pathMtus: pathMtus.found() });
+    const next = plan({ node, snapshot, facts: local, health, pathMtus: pathMtus.found(), choices: lookout.choices() });
     observer.planned(next, performance.now() - plannedAt);
     logFindings(next);
     // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down; nor is a tool that is.
@@ -159,6 +164,7 @@ export function createAgent(parts: AgentParts): Agent {
     const failed = await setKernel(next, full);
     await setTunnels(next);
     prober.set({ address: local.hostSources[4] ?? local.hostSources[6], peers: next.paths });
+    lookout.set(planWatch(snapshot, node, next));
     await publish(snapshot, next, local);
     pathMtus.set(next.paths, seen);
     isApplied ||= !failed;
@@ -284,6 +290,7 @@ export function createAgent(parts: AgentParts): Agent {
     store.watch('TunnelEndpoint', follow(endpoints, 'TunnelEndpoint'));
     tunnels.onChange(touched);
     prober.onChange(() => void ticks.request());
+    lookout.onChange(() => void ticks.request());
     pathMtus.onChange(() => void ticks.request());
     names.onChange(() => void ticks.request());
   }
@@ -303,6 +310,7 @@ export function createAgent(parts: AgentParts): Agent {
     names.stop();
     await ticks.stop();
     await publisher.close();
+    await lookout.close();
     pathMtus.close();
     await prober.close();
     await tunnels.close();

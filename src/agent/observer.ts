@@ -1,4 +1,5 @@
 import type { NodePlan } from '../domain/node-plan.ts';
+import type { Reroute } from '../domain/reroute.ts';
 import type { TunnelState } from '../drivers/tunnel/tunnel-driver.ts';
 
 /** Hears what the loop does, for metrics. */
@@ -6,6 +7,8 @@ export interface AgentObserver {
   planned(plan: NodePlan, durationMs: number): void;
   /** A comparison of the kernel with the plan, and what had to be written. */
   compared(result: { readonly writes: number; readonly failed: number }): void;
+  /** Packets go through another live endpoint now. */
+  rerouted(reroute: Reroute): void;
   /** After each tick that came to its end, with what was seen in it. */
   ticked(result: {
     readonly ok: boolean;
@@ -15,4 +18,9 @@ export interface AgentObserver {
   }): void;
 }
 
-export const noObserver: AgentObserver = { planned: () => undefined, compared: () => undefined, ticked: () => undefined };
+export const noObserver: AgentObserver = {
+  planned: () => undefined,
+  compared: () => undefined,
+  rerouted: () => undefined,
+  ticked: () => undefined,
+};

@@ -59,6 +59,20 @@ describe('a prober of path MTUs', () => {
     expect(found()).toBe(1438);
   });
 
+  it('goes on with what it found when packets move to another endpoint of the region, until it knows better', async () => {
+    const { clock, network, prober, settle } = setUp(1350);
+    prober.set([PATH], [up()]);
+    await settle();
+    network.isDown = true;
+    prober.set([{ ...PATH, peer: 'a2' }], [{ ...up(), peer: 'a2' }]);
+    await settle();
+    expect([...prober.found()]).toEqual([['a2', 1338]]);
+    Object.assign(network, { isDown: false, limit: 1500 });
+    clock.advance(30_000);
+    await settle();
+    expect([...prober.found()]).toEqual([['a2', 1438]]);
+  });
+
   it('takes neither loss nor an outage for a small MTU', async () => {
     const lossy = setUp(1500);
     // Every second packet, large or small.

@@ -51,6 +51,7 @@ const SMALL_PAYLOAD_BYTES = 32;
 interface PathState {
   /** What the search depends on: another address, or other sizes, and it begins anew. */
   readonly key: string;
+  readonly gateway: string;
   readonly overlayIp: Ip;
   readonly sizes: readonly number[];
   bytes: number | undefined;
@@ -66,18 +67,19 @@ export function createPathMtuProber({ measure, clock, log }: PathMtuParts): Path
 
   function set(paths: readonly PathPlan[], tunnels: readonly TunnelState[]): void {
     const known = new Set(paths.map(({ peer }) => peer));
+    const heritage = new Map([...states].filter(([peer]) => !known.has(peer)).map(([, { gateway, bytes }]) => [gateway, bytes]));
     for (const [peer, state] of states) if (!known.has(peer)) forget(peer, state);
-    for (const { peer, overlayIp, probeSizes, isPlain } of paths) {
+    for (const { gateway, peer, overlayIp, probeSizes, isPlain } of paths) {
       const tunnel = tunnels.find((each) => each.peer === peer);
       if (overlayIp === undefined || probeSizes === undefined || closed || (isPlain !== true && tunnel?.state !== 'up')) continue;
       const key = JSON.stringify([overlayIp, probeSizes, isPlain === true ? 'plain' : tunnel?.remote]);
       const state = states.get(peer);
       if (state?.key === key) continue;
-      // What was found stays in use until more is known: a NAT that takes another port is seldom another path.
-      const bytes = state?.bytes;
+      // What was found stays in use until more is known: a NAT that takes another port, or another endpoint of the region, is seldom another path.
+      const bytes = state?.bytes ?? heritage.get(gateway);
       if (state !== undefined) forget(peer, state);
       const searchedMs = Number.NEGATIVE_INFINITY;
-      states.set(peer, { key, overlayIp, sizes: probeSizes, bytes, searchedMs, isBusy: false, cancel: () => undefined });
+      states.set(peer, { key, gateway, overlayIp, sizes: probeSizes, bytes, searchedMs, isBusy: false, cancel: () => undefined });
       void look(peer);
     }
   }
@@ -106,8 +108,9 @@ export function createPathMtuProber({ measure, clock, log }: PathMtuParts): Path
   }
 
   async function search(state: PathState): Promise<number | undefined> {
-    state.searchedMs = clock.now();
-    return searchPathMtu(state.sizes, (bytes) => passes(state, bytes));
+    const found = await searchPathMtu(state.sizes, (bytes) => passes(state, bytes));
+    if (found !== undefined) state.searchedMs = clock.now();
+    return found;
   }
 
   /** A miss counts only when a small packet sent with it was answered: loss, and a path that is down, say nothing about sizes. */

@@ -1,13 +1,11 @@
-import { PROBE_PORT } from '../api/names.ts';
 import type { PathPlan } from '../domain/node-plan.ts';
 import type { Echo } from '../drivers/probe/echo.ts';
-import { messageOf } from '../lib/errors.ts';
-import type { Logger } from '../lib/logger.ts';
 import type { Ip } from '../net/ip.ts';
+import type { EchoKeeper } from './echo-keeper.ts';
 
-/** Measures the way to every peer, and answers the peers' measurements. */
+/** Measures the way to every peer. */
 export interface Prober {
-  /** What to measure and on which address to answer. Cheap when nothing changed. */
+  /** What to measure and from which address. Cheap when nothing changed. */
   set(target: { address: Ip | undefined; peers: readonly PathPlan[] }): void;
   /** Smoothed round trip per peer in milliseconds; peers that did not answer lately are missing. */
   rtts(): ReadonlyMap<string, number>;
@@ -26,27 +24,14 @@ const SAMPLES = 3;
 /** Weight of a longer round trip (RFC 6298 §2 uses the same); a shorter one is believed at once, since nothing makes a path look shorter. */
 const ALPHA = 1 / 8;
 
-export function createProber(openEcho: (address: string, port: number) => Promise<Echo>, log: Logger): Prober {
+export function createProber(echoes: EchoKeeper): Prober {
   const rtts = new Map<string, number>();
   const listeners: (() => void)[] = [];
   let peers: readonly PathPlan[] = [];
   let known = '';
-  let echo: Echo | undefined;
   let opening: Promise<void> = Promise.resolve();
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
-
-  async function reopen(address: Ip | undefined): Promise<void> {
-    if (echo?.address === address) return;
-    await echo?.close();
-    echo = undefined;
-    if (address === undefined || closed) return;
-    try {
-      echo = await openEcho(address, PROBE_PORT);
-    } catch (error) {
-      log.warn({ address, port: PROBE_PORT, error: messageOf(error) }, 'cannot answer probes');
-    }
-  }
 
   async function measureAll(): Promise<void> {
     await Promise.all(peers.map(measure));
@@ -58,6 +43,7 @@ export function createProber(openEcho: (address: string, port: number) => Promis
   }
 
   async function measure({ peer, overlayIp }: PathPlan): Promise<void> {
+    const echo = echoes.current();
     if (overlayIp === undefined || echo === undefined) return;
     const before = rtts.get(peer);
     const rttMs = await bestOf(echo, overlayIp, before !== undefined);
@@ -69,8 +55,8 @@ export function createProber(openEcho: (address: string, port: number) => Promis
   async function bestOf(through: Echo, overlayIp: Ip, answered: boolean): Promise<number | undefined> {
     let best: number | undefined;
     for (let i = 0; i < SAMPLES; i++) {
-      const rttMs = await through.measure(overlayIp, TIMEOUT_MS);
-      if (rttMs !== undefined) best = Math.min(best ?? rttMs, rttMs);
+      const outcome = await through.probe(overlayIp, 0, TIMEOUT_MS);
+      if (typeof outcome === 'object') best = Math.min(best ?? outcome.rttMs, outcome.rttMs);
       else if (!answered) return best;
     }
     return best;
@@ -82,17 +68,19 @@ export function createProber(openEcho: (address: string, port: number) => Promis
       if (text === known || closed) return;
       known = text;
       peers = target.peers;
-      opening = opening.then(() => reopen(target.address)).then(measureAll);
+      opening = opening.then(() => echoes.use(target.address)).then(measureAll);
     },
     rtts: () => rtts,
-    measure: async (address, timeoutMs, payloadBytes) => echo?.measure(address, timeoutMs, payloadBytes),
+    measure: async (address, timeoutMs, payloadBytes) => {
+      const outcome = await echoes.current()?.probe(address, 0, timeoutMs, payloadBytes);
+      return typeof outcome === 'object' ? outcome.rttMs : undefined;
+    },
     onChange: (listener) => void listeners.push(listener),
     close: async () => {
       closed = true;
       clearTimeout(timer);
       await opening;
       clearTimeout(timer);
-      await echo?.close();
     },
   };
 }

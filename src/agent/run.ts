@@ -13,9 +13,11 @@ import { messageOf } from '../lib/errors.ts';
 import { createLogger, type Logger } from '../lib/logger.ts';
 import { removeMirror } from '../store/mirror/copy-file.ts';
 import { type AgentMetrics, createAgentMetrics } from './agent-metrics.ts';
+import { createEchoKeeper } from './echo-keeper.ts';
 import { type Agent, createAgent } from './loop.ts';
 import { openCluster } from './open-cluster.ts';
 import { type AgentOptions, parseAgentOptions } from './options.ts';
+import { openLookout } from './open-lookout.ts';
 import { createPathMtuProber } from './path-mtu-prober.ts';
 import { createProber } from './prober.ts';
 import { createNameResolver } from './name-resolver.ts';
@@ -45,7 +47,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       kernel: createKernel(exec, { log }),
       tunnels: idleDriver(options, log),
       dataPathReason: 'not looked for while this machine lacks the tools for it',
-      prober: createProber(openEcho, log),
+      prober: createProber(createEchoKeeper(openEcho, log)),
       names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),
       clock: systemClock,
       log,
@@ -56,7 +58,9 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
     const vpn = await openVpn({ ...options, secret }, stopping, log);
     if (vpn === undefined) return;
     const { driver, reason } = vpn;
-    const prober = createProber(openEcho, log);
+    const overlay = createEchoKeeper(openEcho, log);
+    const prober = createProber(overlay);
+    const lookout = await openLookout({ overlay, driver, runDir: options.runDir, observer: metrics.observer, log });
     agent = createAgent({
       node,
       store,
@@ -68,6 +72,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
       dataPathReason: reason,
       forwardNodeIp: options.forwardNodeIp,
       prober,
+      lookout,
       pathMtus: createPathMtuProber({ measure: (...question) => prober.measure(...question), clock: systemClock, log }),
       names: createNameResolver({ lookup: lookUpAll, clock: systemClock, log }),
       clock: systemClock,
@@ -77,6 +82,7 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
     store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
     log.info({ node, store: options.store, vpnDriver: driver.name, dataPath: driver.dataPath, reason }, 'started');
     await work(agent, stopping);
+    await overlay.close();
   } finally {
     log.info('stopping; everything stays in place');
     for (const server of servers) await server.close();

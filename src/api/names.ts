@@ -33,7 +33,7 @@ export const TUNNEL_GROUP = 9027;
 export const TABLE_TO_REGIONS = 9027;
 /** Routes to nodes of the own region, for packets that come out of a tunnel. */
 export const TABLE_FROM_REGIONS = 9028;
-/** Routes to other gateways' agents for probes of the path's MTU: larger packets than the routes for everybody else let out. */
+/** Routes to other gateways' agents for Raven's own probes: to that very one, and larger packets than the routes for everybody else let out. */
 export const TABLE_PROBES = 9030;
 /** All tables of which every route is ours, unless a foreign one stands there. */
 export const OUR_TABLES = [TABLE_TO_REGIONS, TABLE_FROM_REGIONS, TABLE_PROBES] as const;

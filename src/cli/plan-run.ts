@@ -1,3 +1,4 @@
+import { loadChoices } from '../agent/choice-file.ts';
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { LocalFacts } from '../domain/facts.ts';
 import { hasIpv6 } from '../domain/families.ts';
@@ -19,13 +20,14 @@ export interface PlanOptions {
   readonly store: string;
   readonly node: string;
   readonly output: string;
+  readonly runDir: string;
   readonly forwardNodeIp?: boolean;
   readonly diff?: boolean;
 }
 
 /** @returns false when `--diff` found a difference */
 export async function runPlan(options: PlanOptions, env: NodeJS.ProcessEnv): Promise<boolean> {
-  const { store: storeText, node, output, forwardNodeIp = false, diff = false } = options;
+  const { store: storeText, node, output, runDir, forwardNodeIp = false, diff = false } = options;
   if (output !== 'text' && output !== 'json')
     throw new UserError([{ source: '-o', message: `${JSON.stringify(output)} is not known; there are: text, json` }]);
   const store = await openStore(storeText, { kube: { env } });
@@ -48,7 +50,9 @@ export async function runPlan(options: PlanOptions, env: NodeJS.ProcessEnv): Pro
     const pathMtus = new Map(
       links.flatMap(({ peer, path, mtu }) => (path === 'direct' && mtu !== undefined ? [[peer, mtu] as const] : [])),
     );
-    const result = plan({ node, snapshot, facts: { ...here, forwardNodeIp }, health, pathMtus });
+    // Those of this machine's agent say nothing about other nodes.
+    const choices = diff ? (await loadChoices(runDir))?.choices : undefined;
+    const result = plan({ node, snapshot, facts: { ...here, forwardNodeIp }, health, pathMtus, ...(choices && { choices }) });
     if (!diff) {
       process.stdout.write(
         output === 'json' ? `${JSON.stringify({ version: 1, node, ...result }, undefined, 2)}\n` : formatPlan(result, tunnelTexts(result)),

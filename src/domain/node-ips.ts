@@ -96,8 +96,8 @@ function addressOf(cidr: Cidr): Ip {
  * from another, as behind a NAT. Until somebody has seen it, it counts as one, or the first answer to its call would already go astray.
  */
 function outerAddresses(own: Region, regions: readonly Region[]): ReadonlySet<Ip> {
-  const gateways = regions.flatMap(({ active }) => active);
-  const site = new Set(own.active.flatMap(({ observedIp }) => observedIp ?? []));
+  const gateways = regions.flatMap(({ live }) => live);
+  const site = new Set(own.live.flatMap(({ observedIp }) => observedIp ?? []));
   const isOuter = ({ privateIp, seenAt, observedIp, region }: GatewayNode): boolean =>
     seenAt.length === 0 ||
     seenAt.some((ip) => ip === privateIp) ||

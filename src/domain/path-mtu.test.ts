@@ -26,7 +26,7 @@ function gatewayNode(name: string, links: Record<string, number> = {}): GatewayN
 }
 
 const path = (peer: GatewayNode, via?: GatewayNode, isPlain = false): Path => ({
-  region: { name: peer.region } as Region,
+  region: { name: peer.region, live: [gatewayNode('a0'), peer] as readonly GatewayNode[] } as Region,
   peer,
   via,
   isPlain,
@@ -67,6 +67,11 @@ describe('the MTU of a path', () => {
     expect(limitsOf([path(a1)], { tunnels: USER, found: { a1: 1218 } })).toEqual([['a', 1218, 1218, 1400]]);
     // Found when the links were larger than now.
     expect(limitsOf([path(a1)], { found: { a1: 8938 } })).toEqual([['a', 1438, undefined, 1438]]);
+  });
+
+  it('is what was found on the way to another endpoint of that region, until its own way was searched', () => {
+    expect(limitsOf([path(a1)], { found: { a0: 1238 } })).toEqual([['a', 1238, 1238, 1438]]);
+    expect(limitsOf([path(a1)], { found: { a0: 1238, a1: 1338 } })).toEqual([['a', 1338, 1338, 1438]]);
   });
 
   it('is the smaller of both legs when it is relayed, and is left to the relay to probe', () => {

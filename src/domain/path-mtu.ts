@@ -47,11 +47,13 @@ const KNOWN_UNDERLAY_MTUS = [
 export function planPathMtus(paths: readonly Path[], { found, tunnels, plain, overlayMtuBytes, underlay }: PathMtuView): PathLimits {
   const deviceMtus = new Map(tunnels.links.map(({ name, mtuBytes }) => [name, mtuBytes]));
   return new Map(
-    paths.flatMap(({ region: { name }, peer, via, isPlain }): [string, PathLimit][] => {
+    paths.flatMap(({ region: { name, live }, peer, via, isPlain }): [string, PathLimit][] => {
       const way = (isPlain ? plain : tunnels.ways).get(name);
       if (way === undefined) return [];
       const ceilingBytes = way.mtuBytes ?? deviceMtus.get(way.dev) ?? overlayMtuBytes;
-      const firstBytes = found.get((via ?? peer).name) ?? ceilingBytes;
+      // What was found on the way to another endpoint of that region holds until this way was searched.
+      const known = via === undefined ? [peer, ...live] : [via];
+      const firstBytes = known.map(({ name: endpoint }) => found.get(endpoint)).find((bytes) => bytes !== undefined) ?? ceilingBytes;
       const secondBytes = via?.links.get(peer.name)?.mtuBytes ?? ceilingBytes;
       const mtuBytes = Math.min(ceilingBytes, firstBytes, secondBytes);
       const isOnRoute = way.mtuBytes !== undefined || mtuBytes < ceilingBytes;

@@ -1,5 +1,6 @@
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { compareText } from '../lib/compare.ts';
+import { type Choices, NO_CHOICES } from './reroute-state.ts';
 import { judgePlainLink, type PlainLink, routableGateways } from './routable.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
@@ -26,6 +27,12 @@ export interface Association {
   readonly underlay: Family;
 }
 
+/** A far endpoint that packets can be sent to now without a relay, whether or not any are. */
+export interface DirectLink {
+  readonly peer: GatewayNode;
+  readonly isPlain: boolean;
+}
+
 /** What is known of a tunnel at this moment. */
 export interface LinkHealth {
   readonly up: boolean;
@@ -33,9 +40,18 @@ export interface LinkHealth {
   readonly stuck: boolean;
 }
 
+/** What a node knows beside the API. */
+export interface Measured {
+  /** By peer name. */
+  readonly health: ReadonlyMap<string, LinkHealth>;
+  readonly choices?: Choices;
+}
+
 export interface Paths {
   /** By peer name. */
   readonly associations: readonly Association[];
+  /** By peer name. */
+  readonly direct: readonly DirectLink[];
   /** By region name; a region without gateway, or that nobody can reach, is missing. */
   readonly paths: readonly Path[];
   /** The region that relays for `own`; undefined when it needs none or there is none. */
@@ -44,13 +60,13 @@ export interface Paths {
 }
 
 /**
- * Chooses, for gateway node `self` of region `own`, whom to call and which way packets take to every other region.
+ * Chooses, for gateway node `self` of region `own`, whom to call and which way packets take to every other region. All live endpoints are called, one carries.
  *
  * Direct when both regions are marked as routable (then without a tunnel), when either side can be called, or when both stand behind the same public
  * address (then over private addresses, as soon as that tunnel is up); otherwise through the relay. Both ends compute the same pairs from the same snapshot.
  * A relay reaches every region directly, so no path has more than two legs and none returns.
  */
-export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapshot, health: ReadonlyMap<string, LinkHealth>): Paths {
+export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapshot, { health, choices = NO_CHOICES }: Measured): Paths {
   const others = regions.filter(({ name, active }) => name !== own.name && active.length > 0);
   const relay = relayOf(own, regions);
   const routable = routableGateways(regions);
@@ -60,24 +76,48 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
       canWait: associate(self, peer, health) !== undefined && own.nodes.every(({ privateIp }) => privateIp !== peer.privateIp),
       health: health.get(peer.name),
     });
+  const linkTo = (peer: GatewayNode) => {
+    const { isPlain, needsTunnel } = plainTo(peer);
+    const association = needsTunnel ? associate(self, peer, health) : undefined;
+    const isUsable = isPlain || (association !== undefined && (isCallable(self, peer) || health.get(peer.name)?.up === true));
+    return { peer, isPlain, association, isUsable };
+  };
   const associations: Association[] = [];
+  const direct: DirectLink[] = [];
   const paths: Path[] = [];
   const unreachable: Region[] = [];
   for (const region of others) {
-    const [peer] = region.active;
+    const peer = entryOf(region, choices);
     if (peer === undefined) continue;
-    const { isPlain, needsTunnel } = plainTo(peer);
-    const association = needsTunnel ? associate(self, peer, health) : undefined;
-    if (association !== undefined) associations.push(association);
-    const direct = isPlain || (association !== undefined && (isCallable(self, peer) || health.get(peer.name)?.up === true));
-    const via = direct ? undefined : relayBetween(own, region, regions)?.active[0];
-    if (direct) paths.push({ region, peer, via, isPlain, isEncrypted: !isPlain });
+    const links = region.live.map((each) => linkTo(each));
+    associations.push(...links.flatMap(({ association }) => association ?? []));
+    const usable = links.filter(({ isUsable }) => isUsable);
+    direct.push(...usable.map(({ peer: far, isPlain }) => ({ peer: far, isPlain })));
+    const link = usable.find((each) => each.peer.name === peer.name);
+    const relaying = link === undefined ? relayBetween(own, region, regions) : undefined;
+    const via = relaying && entryOf(relaying, choices);
+    if (link !== undefined) paths.push({ region, peer, via, isPlain: link.isPlain, isEncrypted: !link.isPlain });
     else if (via !== undefined) {
       const isFirstPlain = plainTo(via).isPlain;
       paths.push({ region, peer, via, isPlain: isFirstPlain, isEncrypted: !isFirstPlain && !routable.areRoutable(via, peer) });
     } else unreachable.push(region);
   }
-  return { associations: associations.toSorted((a, b) => compareText(a.peer.name, b.peer.name)), paths, relay, unreachable };
+  return { associations: byPeer(associations), direct: byPeer(direct), paths, relay, unreachable };
+}
+
+/** Name of the endpoint through which a node's packets leave the region: as the node chose, else as the controller has it. */
+export function exitOf({ active, live }: Region, { exit }: Choices): string | undefined {
+  return exit !== undefined && live.some(({ name }) => name === exit) ? exit : active[0]?.name;
+}
+
+function byPeer<T extends { readonly peer: GatewayNode }>(links: readonly T[]): T[] {
+  return links.toSorted((a, b) => compareText(a.peer.name, b.peer.name));
+}
+
+/** The endpoint of a region that gets its packets: as measured, else as the controller has it. */
+export function entryOf({ name, active, live }: Region, { entry }: Choices): GatewayNode | undefined {
+  const chosen = entry.get(name);
+  return live.find((each) => each.name === chosen) ?? active[0];
 }
 
 /**

@@ -37,9 +37,14 @@ export interface RemoteRegion {
 
 type RoutePart = Pick<NodePlan, 'nexthops' | 'routes'>;
 
-/** Everything for other regions goes to the region's gateway. */
-export function ordinaryRoutes({ region, families, nextHops }: Local, remote: readonly RemoteRegion[], facts: LocalFacts): RoutePart {
-  const gateway = region.nodes.find(({ name }) => name === region.active[0]?.name);
+/** Everything for other regions goes to the endpoint `exit` of the own one. */
+export function ordinaryRoutes(
+  { region, families, nextHops }: Local,
+  exit: string | undefined,
+  remote: readonly RemoteRegion[],
+  facts: LocalFacts,
+): RoutePart {
+  const gateway = region.nodes.find(({ name }) => name === exit);
   const via = nextHops.get(gateway?.name ?? '');
   if (gateway?.privateIp === undefined || via === undefined) return { nexthops: [], routes: [] };
   const ids = nexthopIds([GATEWAY_KEY], families);
@@ -49,11 +54,8 @@ export function ordinaryRoutes({ region, families, nextHops }: Local, remote: re
   };
 }
 
-/** Ids are the same whatever else a node carries. */
-export type NexthopIds = (key: string, family: Family) => number;
-
 /** One next hop per key and family. */
-function nexthopIds(keys: readonly string[], families: readonly Family[]): NexthopIds {
+function nexthopIds(keys: readonly string[], families: readonly Family[]): (key: string, family: Family) => number {
   // IPv4 keeps the plain keys, and so the ids that it has in a cluster without IPv6.
   const nameOf = (key: string, family: Family): string => (family === 4 ? key : `${key}/6`);
   const ids = assignIds(
@@ -70,15 +72,14 @@ export interface GatewayView {
   readonly tunnels: TunnelRoutes;
   readonly plain: PlainWays;
   readonly limits: PathLimits;
-  readonly nodeIps: NodeIps;
   readonly hostSources: LocalFacts['hostSources'];
 }
 
-/** One next hop per region, so that changing its way is one write; and the region's own nodes through `raven0` for what comes out of tunnels. */
+/** One next hop per region, so that changing its way is one write. */
 export function gatewayRoutes(
-  { region, self, families, nextHops }: Local,
-  { remote, paths, tunnels, plain, limits, nodeIps, hostSources }: GatewayView,
-): RoutePart & Pick<NodePlan, 'findings'> & { readonly ids: NexthopIds } {
+  { families }: Local,
+  { remote, paths, tunnels, plain, limits, hostSources }: GatewayView,
+): RoutePart & Pick<NodePlan, 'findings'> {
   const ids = nexthopIds(
     remote.map(({ name }) => name),
     families,
@@ -105,14 +106,21 @@ export function gatewayRoutes(
         .map((dst) => ({ ...toRegion(dst, ids(to.name, familyOf(dst)), hostSources), ...limit?.onRoute })),
     );
   }
-  for (const { name, privateIp, subnets } of region.nodes) {
+  return { nexthops, routes, findings };
+}
+
+/** For what comes out of tunnels: the region's own nodes through `raven0`. */
+export function deliveryRoutes(
+  { region, self, families, nextHops }: Local,
+  { nodeIps, plain }: { readonly nodeIps: NodeIps; readonly plain: PlainWays },
+): Route[] {
+  const pods = region.nodes.flatMap(({ name, privateIp, subnets }): Route[] => {
     const via = nextHops.get(name);
-    if (name === self.name || privateIp === undefined || via === undefined) continue;
+    if (name === self.name || privateIp === undefined || via === undefined) return [];
     const carried = subnets.filter((dst) => families.includes(familyOf(dst)));
-    routes.push(...carried.map((dst) => ({ table: TABLE_FROM_REGIONS, dst, via: via[familyOf(dst)], dev: VXLAN_DEVICE })));
-  }
-  routes.push(...deliverNodeIps(region, self, { nodeIps, plain, nextHops }));
-  return { nexthops, routes, findings, ids };
+    return carried.map((dst) => ({ table: TABLE_FROM_REGIONS, dst, via: via[familyOf(dst)], dev: VXLAN_DEVICE }));
+  });
+  return [...pods, ...deliverNodeIps(region, self, { nodeIps, plain, nextHops })];
 }
 
 function tooNarrow(gateway: string, mtuBytes: number): Finding {

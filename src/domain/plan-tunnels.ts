@@ -1,5 +1,5 @@
 import { TUNNEL_GROUP, USER_TUNNEL_DEVICE } from '../api/names.ts';
-import { type Cidr, mergeCidrs } from '../net/cidr.ts';
+import { type Cidr, hostCidr, mergeCidrs } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { espMtu } from '../net/mtu.ts';
 import { assignIds, peerDevice } from './device.ts';
@@ -24,6 +24,8 @@ export interface TunnelView {
   readonly self: GatewayNode;
   readonly snapshot: Snapshot;
   readonly paths: Paths;
+  /** Whether the packets of the own region leave here. */
+  readonly isExit: boolean;
   readonly underlay: Underlay;
   readonly driver: VpnDriver;
   readonly dataPath: DataPath;
@@ -36,6 +38,8 @@ export interface TunnelRoutes {
   readonly links: readonly LinkPlan[];
   /** Device per remote region; the MTU stands on the route where one device serves several peers. */
   readonly ways: ReadonlyMap<string, { readonly dev: string; readonly mtuBytes?: number }>;
+  /** Device of the tunnel to a peer. */
+  readonly deviceOf: (peer: string) => string;
   /** The largest packet that fits a tunnel over an underlay of this MTU. */
   readonly mtuOver: (underlayMtuBytes: number) => number;
 }
@@ -66,14 +70,23 @@ function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
     group: TUNNEL_GROUP,
   }));
   const ways = new Map(paths.paths.map(({ region, peer, via }) => [region.name, { dev: peerDevice((via ?? peer).name) }]));
-  return { plan: tunnelPlan('kernel', self, tunnels), links, ways, mtuOver: (bytes) => espMtu(bytes, ownFamily(self)) };
+  return {
+    plan: tunnelPlan('kernel', self, tunnels),
+    links,
+    ways,
+    deviceOf: peerDevice,
+    mtuOver: (bytes) => espMtu(bytes, ownFamily(self)),
+  };
 }
 
 /** All peers share charon's TUN device and selectors decide: narrow ones to direct peers, wide ones to the relay. */
-function userTunnels({ region, self, snapshot, paths, underlay, nodeIps }: TunnelView): TunnelRoutes {
+function userTunnels({ region, self, snapshot, paths, isExit, underlay, nodeIps }: TunnelView): TunnelRoutes {
   const selectors = (of: Region | undefined): Cidr[] => mergeCidrs([...(of?.cidrs ?? []), ...(nodeIps.get(of?.name ?? '') ?? [])]);
   const tunnels = paths.associations.map((association): Tunnel => {
     const peerRegion = snapshot.regions.find(({ name }) => name === association.peer.region);
+    // The relay's, and also that of an entry which is still reached through it: the narrower selectors then take over by themselves.
+    const isUsed = isExit && paths.paths.some(({ peer, via }) => [peer.name, via?.name].includes(association.peer.name));
+    if (!isUsed) return { ...toTunnel(association), localTs: overlayTs(self), remoteTs: overlayTs(association.peer) };
     const weRelay = peerRegion !== undefined && isRelayOf(region, peerRegion, snapshot.regions);
     const theyRelay = peerRegion !== undefined && isRelayOf(peerRegion, region, snapshot.regions);
     return {
@@ -100,8 +113,14 @@ function userTunnels({ region, self, snapshot, paths, underlay, nodeIps }: Tunne
     ),
     links: [link],
     ways,
+    deviceOf: () => USER_TUNNEL_DEVICE,
     mtuOver: (bytes) => Math.min(USER_TUNNEL_MTU_MAX_BYTES, espMtu(bytes, ownFamily(self))),
   };
+}
+
+/** charon holds the selectors of a region for one peer only; a tunnel that stands ready carries no more than the probes. */
+function overlayTs({ overlayIp }: GatewayNode): readonly Cidr[] {
+  return overlayIp === undefined ? [] : [hostCidr(overlayIp)];
 }
 
 function toTunnel({ peer, remote, initiate }: Association): Pick<Tunnel, 'peer' | 'gateway' | 'initiate' | 'remote'> {

@@ -1,9 +1,10 @@
 import { TUNNEL_GROUP, WIREGUARD_DEVICE } from '../api/names.ts';
+import { type Cidr, hostCidr } from '../net/cidr.ts';
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { WIREGUARD_ALIGN_BYTES, wireguardMtu } from '../net/mtu.ts';
 import { ownFamily } from './families.ts';
 import type { LinkPlan, WireguardTunnel } from './node-plan.ts';
-import type { Association, Path } from './paths.ts';
+import type { Association, Path, Paths } from './paths.ts';
 import type { TunnelRoutes, TunnelView } from './plan-tunnels.ts';
 import type { GatewayNode } from './snapshot.ts';
 
@@ -38,10 +39,11 @@ export function wireguardTunnels({ self, paths, underlay, dataPath, nodeIps }: T
       dataPath,
       localName: self.name,
       localPort: self.port,
-      tunnels: paths.associations.flatMap((association) => toTunnel(association, self, { paths: paths.paths, nodeIps })),
+      tunnels: paths.associations.flatMap((association) => toTunnel(association, self, { paths, nodeIps })),
     },
     links: [deviceOf(dataPath, deviceMtuBytes)],
     ways: new Map(ways),
+    deviceOf: () => WIREGUARD_DEVICE,
     mtuOver: (bytes) => wireguardMtu(bytes, outer),
   };
 }
@@ -51,13 +53,21 @@ function deviceOf(dataPath: TunnelView['dataPath'], mtuBytes: number): LinkPlan 
 }
 
 interface Prefixes {
-  readonly paths: readonly Path[];
+  readonly paths: Paths;
   /** Node addresses that are carried, by region. */
   readonly nodeIps: TunnelView['nodeIps'];
 }
 
 function remoteFamily(ip: Ip | undefined): Family | undefined {
   return ip && familyOf(ip);
+}
+
+/** Whoever carries its region's packets, probes of a peer go through the tunnel to it; where it is the region's only way anyway, no entry is needed. */
+function ownAddress({ region: name, overlayIp, ...peer }: GatewayNode, { paths, direct }: Paths): Cidr[] {
+  const region = paths.find((path) => path.region.name === name)?.region;
+  const isOnly = region?.live.every((each) => each.name === peer.name) === true;
+  const isReached = direct.some((link) => link.peer.name === peer.name);
+  return overlayIp === undefined || isOnly || !isReached ? [] : [hostCidr(overlayIp)];
 }
 
 function toTunnel({ peer, remote }: Association, self: GatewayNode, { paths, nodeIps }: Prefixes): WireguardTunnel[] {
@@ -70,9 +80,12 @@ function toTunnel({ peer, remote }: Association, self: GatewayNode, { paths, nod
       publicKey,
       ...(remote !== undefined && { remote }),
       // Region by region, not merged: what changes its way then moves as a whole, and nothing else of the peer has to be written.
-      allowedIps: paths
-        .filter(({ peer: far, via }) => (via ?? far).name === name)
-        .flatMap(({ region: { name: to, cidrs } }) => [...cidrs, ...(nodeIps.get(to) ?? [])]),
+      allowedIps: [
+        ...paths.paths
+          .filter(({ peer: far, via }) => (via ?? far).name === name)
+          .flatMap(({ region: { name: to, cidrs } }) => [...cidrs, ...(nodeIps.get(to) ?? [])]),
+        ...ownAddress(peer, paths),
+      ],
       keepaliveS: self.publicAddress === undefined ? KEEPALIVE_S : 0,
       peerKeepsAlive: publicAddress === undefined,
     },

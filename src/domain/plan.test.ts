@@ -140,11 +140,14 @@ describe('plan', () => {
     ]);
   });
 
-  it('lets the first of several active endpoints carry for all, as that is the one that other regions know', () => {
+  it('lets the first of several active endpoints carry for all, and the other be ready', () => {
     const [first] = B.status?.activeEndpoints ?? [];
     const two = { ...B, status: { ...B.status!, activeEndpoints: ['b1', 'b2'].map((nodeName) => ({ ...first!, nodeName })) } };
     expect(planOf('b1', [A, two, C])).toEqual(planOf('b1', [A, B, C]));
-    expect(planOf('b2', [A, two, C])).toEqual(planOf('b2', [A, B, C]));
+    const [alone, ready] = [planOf('b2', [A, B, C]), planOf('b2', [A, two, C])];
+    expect(ready.role).toBe('gateway');
+    expect(ready.nexthops).toEqual(alone.nexthops);
+    expect(ready.routes.filter(({ table }) => table === 9027)).toEqual(alone.routes.filter(({ table }) => table === 9027));
   });
 
   it('lets exactly one side of every pair call', () => {

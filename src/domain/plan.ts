@@ -13,16 +13,17 @@ import { nextHopAddresses } from './next-hop-address.ts';
 import { planNft } from './nft-rules.ts';
 import { EMPTY_PLAN, type Finding, type NodePlan, type Rule } from './node-plan.ts';
 import { toPathPlan } from './path-plan.ts';
-import { choosePaths, type LinkHealth, type Paths, unreachableMessage } from './paths.ts';
+import { choosePaths, exitOf, type LinkHealth, type Paths, unreachableMessage } from './paths.ts';
 import { planOverlay } from './plan-overlay.ts';
-import { regionOfNode, type Snapshot } from './snapshot.ts';
 import { planPathMtus } from './path-mtu.ts';
 import { planProbes } from './plan-probes.ts';
 import { planPlain } from './plan-plain.ts';
-import { gatewayRoutes, type Local, ordinaryRoutes, type RemoteRegion } from './plan-routes.ts';
+import { deliveryRoutes, gatewayRoutes, type Local, ordinaryRoutes, type RemoteRegion } from './plan-routes.ts';
 import { planTunnels } from './plan-tunnels.ts';
 import { NO_NODE_IPS, type NodeIps, planNodeIps } from './node-ips.ts';
+import { type Choices, NO_CHOICES } from './reroute-state.ts';
 import { outerAddresses } from './routable.ts';
+import { regionOfNode, type Snapshot } from './snapshot.ts';
 
 export interface PlanInput {
   readonly node: string;
@@ -32,6 +33,8 @@ export interface PlanInput {
   readonly health: ReadonlyMap<string, LinkHealth>;
   /** The largest packet that was seen to arrive, by peer; where nothing is known, what the links at both ends allow. */
   readonly pathMtus?: ReadonlyMap<string, number>;
+  /** What the node chose by itself; absent: as the controller has it. */
+  readonly choices?: Choices;
 }
 
 /**
@@ -44,20 +47,19 @@ export function plan(input: PlanInput): NodePlan {
   return firewall.length === 0 ? planned : { ...planned, findings: [...planned.findings, ...hostFindings(planned, firewall)] };
 }
 
-function planNode({ node, snapshot, facts, health, pathMtus = new Map() }: PlanInput): NodePlan {
+function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices = NO_CHOICES }: PlanInput): NodePlan {
   const region = regionOfNode(snapshot, node);
   const self = region?.nodes.find(({ name }) => name === node);
   if (region === undefined || self === undefined)
     return nothing('NoRegion', `node ${node} is in no Gateway's status.nodes: label it raven.openyurt.io/gateway=<region>`);
-  // Of several active endpoints other regions know only the first: a second one's own tunnels would lead nowhere.
-  const [first] = region.active;
-  const gateway = first?.name === node ? first : undefined;
+  const gateway = region.live.find(({ name }) => name === node);
   const unfit = facts.lacks && unfitFinding(facts.lacks, gateway !== undefined);
   if (unfit !== undefined) return { ...EMPTY_PLAN, findings: [unfit] };
   const { underlay } = facts;
   if (self.privateIp === undefined || underlay === undefined) {
     return nothing('NodeAddressMissing', `no network device has the node's address ${self.privateIp ?? '(none in Gateway.status)'}`);
   }
+  const exit = exitOf(region, choices);
   const { families, findings: unable } = carriableFamilies(
     familiesBetween(snapshot, region, gateway?.publicAddress !== undefined),
     facts,
@@ -71,7 +73,7 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map() }: PlanI
     families,
     nextHops: nextHopAddresses(region.nodes, self.privateIp),
   };
-  const matched = gateway && matchDrivers(gateway, choosePaths(region, gateway, snapshot, health), facts.driver);
+  const matched = gateway && matchDrivers(gateway, choosePaths(region, gateway, snapshot, { health, choices }), facts.driver);
   const paths = matched?.paths;
   const nodeIps = facts.forwardNodeIp === true ? planNodeIps(region, snapshot, underlay.prefixes) : NO_NODE_IPS;
   const remote = remoteCidrs(local, snapshot, nodeIps);
@@ -95,23 +97,25 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map() }: PlanI
     return finish(families, {
       ...base,
       role: 'ordinary',
-      ...ordinaryRoutes(local, remote.regions, facts),
+      ...ordinaryRoutes(local, exit, remote.regions, facts),
       nft: planNft({ role: 'ordinary', ...view }),
       tunnels: undefined,
       paths: [],
     });
   }
+  const isExit = exit === node;
   const tunnels = planTunnels({
     region,
     self: gateway,
     snapshot,
     paths,
+    isExit,
     underlay,
     driver: facts.driver,
     dataPath: facts.dataPath,
     nodeIps: nodeIps.byRegion,
   });
-  const plain = planPlain(paths.paths, { ...local, nodes: region.nodes });
+  const plain = planPlain(paths, { ...local, nodes: region.nodes });
   const limits = planPathMtus(paths.paths, {
     found: pathMtus,
     tunnels,
@@ -119,26 +123,21 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map() }: PlanI
     overlayMtuBytes: vxlanMtu(underlay.mtuBytes, familyOf(self.privateIp)),
     underlay: familyOf(self.privateIp),
   });
-  const routes = gatewayRoutes(local, {
-    remote: remote.regions,
-    paths,
-    tunnels,
-    plain: plain.ways,
-    limits,
-    nodeIps,
-    hostSources: facts.hostSources,
-  });
-  const probes = planProbes(paths.paths, limits, routes.ids);
+  // A standby is ready to carry, and sends by the endpoint that does: only one owns the region's prefixes at the far ends.
+  const toRegions = isExit
+    ? gatewayRoutes(local, { remote: remote.regions, paths, tunnels, plain: plain.ways, limits, hostSources: facts.hostSources })
+    : { ...ordinaryRoutes(local, exit, remote.regions, facts), findings: [] };
+  const probes = planProbes(paths, { families, limits, tunnels, plainHops: plain.hops });
   return finish(families, {
     ...base,
     role: 'gateway',
     links: [...base.links, ...tunnels.links],
     fdb: [...base.fdb, ...plain.fdb],
     neighbours: [...base.neighbours, ...plain.neighbours],
-    nexthops: routes.nexthops,
-    routes: [...routes.routes, ...probes.routes],
+    nexthops: toRegions.nexthops,
+    routes: [...toRegions.routes, ...deliveryRoutes(local, { nodeIps, plain: plain.ways }), ...probes.routes],
     rules: [...probes.rules, ...base.rules],
-    findings: [...findings, ...routes.findings],
+    findings: [...findings, ...toRegions.findings],
     nft: planNft({ role: 'gateway', ...view }),
     tunnels: tunnels.plan,
     paths: paths.paths.map((path) => toPathPlan(path, limits.get(path.region.name))),

@@ -39,7 +39,7 @@ export interface ReportInput {
 export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined {
   const { node, snapshot, plan, facts, previous } = input;
   const region = regionOfNode(snapshot, node);
-  const self = region?.active.find(({ name }) => name === node);
+  const self = region?.live.find(({ name }) => name === node);
   if (region === undefined || self === undefined) return undefined;
   if (!isUnfit(plan) && (plan.tunnels === undefined || facts.underlay === undefined)) return undefined;
   const port = plan.tunnels?.localPort ?? self.port;

@@ -119,7 +119,7 @@ describe('routable regions', () => {
       10.244.2.0/23 nhid 1381379557 table 9027 src 10.244.0.1
       10.244.4.0/23 nhid 1381377139 table 9027 src 10.244.0.1 mtu 1350
       10.244.1.0/24 via 172.16.0.11 dev raven0 onlink table 9028
-      10.244.9.1/32 nhid 1381377139 table 9030 mtu 1350"
+      10.244.9.1/32 via 172.16.9.1 dev raven0 onlink table 9030 mtu 1350"
     `);
   });
 
@@ -216,7 +216,7 @@ describe('routable regions', () => {
       );
       const snapshot = buildSnapshot(inputs.map(region), reports);
       const next = snapshot.regions.map((own, at) => {
-        const { paths } = choosePaths(own, own.active[0]!, snapshot, new Map(Object.entries(healths[at]!)));
+        const { paths } = choosePaths(own, own.active[0]!, snapshot, { health: new Map(Object.entries(healths[at]!)) });
         return new Map(paths.map(({ region: to, peer, via }) => [to.name, (via ?? peer).region]));
       });
       for (const [at, ways] of next.entries()) {

@@ -48,12 +48,12 @@ function haveOneFamily({ privateIp: a }: GatewayNode, { privateIp: b }: GatewayN
 /** Gateway nodes of other regions in the domain of `own`. */
 function routablePeers(own: Region, regions: readonly Region[]): GatewayNode[] {
   const others = regions.filter(({ name, domain }) => name !== own.name && domain !== undefined && domain === own.domain);
-  return others.flatMap(({ active }) => active);
+  return others.flatMap(({ live }) => live);
 }
 
 /** Where encapsulated packets of this region go to. */
 export function outerAddresses(own: Region, regions: readonly Region[]): Ip[] {
-  const called = regions.flatMap(({ active }) => active.flatMap(({ publicAddresses }) => publicAddresses.map(({ ip }) => ip)));
+  const called = regions.flatMap(({ live }) => live.flatMap(({ publicAddresses }) => publicAddresses.map(({ ip }) => ip)));
   return [...called, ...routablePeers(own, regions).flatMap(({ privateIp }) => privateIp ?? [])];
 }
 

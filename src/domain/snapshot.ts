@@ -5,6 +5,7 @@ import { compareText } from '../lib/compare.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
 import { type Family, familiesOf, familyOf, isGlobalIp, type Ip, parseIp } from '../net/ip.ts';
 import { parseWgKey, type WgKey } from '../net/wg-key.ts';
+import { activeTunnels, liveEndpoints } from './live-endpoints.ts';
 import { usableSubnets } from './overlap.ts';
 import { isCarriable } from './subnets.ts';
 
@@ -24,6 +25,8 @@ export interface Region {
   readonly nodes: readonly RegionNode[];
   /** Active tunnel endpoints, by node name. */
   readonly active: readonly GatewayNode[];
+  /** Tunnel endpoints that have tunnels: the active ones, then standbys, at most two; see `live-endpoints.ts`. */
+  readonly live: readonly GatewayNode[];
   /** Names of all nodes in `spec.endpoints`, of either kind. */
   readonly endpointNames: ReadonlySet<string>;
   /** What other regions route to: merged, without parts that another region claims as well. */
@@ -89,6 +92,7 @@ export function buildSnapshot(gateways: readonly Gateway[], tunnelEndpoints: rea
       domain: gateway.metadata.annotations?.[ROUTABLE_DOMAIN_ANNOTATION]?.trim() || undefined,
       nodes,
       active: activeTunnels(gateway).map((endpoint) => gatewayNode(gateway, endpoint, { nodes, reports, observed })),
+      live: liveEndpoints(gateway).map((endpoint) => gatewayNode(gateway, endpoint, { nodes, reports, observed })),
       endpointNames: new Set(gateway.spec.endpoints.map(({ nodeName }) => nodeName)),
       cidrs: usable.get(name)?.cidrs ?? [],
       overlaps: usable.get(name)?.overlaps ?? [],
@@ -127,12 +131,6 @@ function regionNodes(gateway: Gateway): RegionNodes {
   const parsed = { nodes, cidrs: nodes.flatMap(({ subnets }) => subnets) };
   parsedNodes.set(gateway, parsed);
   return parsed;
-}
-
-function activeTunnels(gateway: Gateway): Endpoint[] {
-  return (gateway.status?.activeEndpoints ?? [])
-    .filter(({ type }) => type === 'tunnel')
-    .toSorted((a, b) => compareText(a.nodeName, b.nodeName));
 }
 
 interface Reports {

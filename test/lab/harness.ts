@@ -179,6 +179,8 @@ export class Lab {
       '--node',
       node.name,
       '--diff',
+      '--run-dir',
+      `/run/raven-lab/${this.name}/nodes/${node.name}/run`,
     ]);
     if (code !== 0 && code !== 1) throw new Error(stderr);
     return stdout;

@@ -54,6 +54,8 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 10_000;
 /** An SA that is up but narrower than planned: the peer has another plan, for a moment or for long. */
 const LAST_RETRY_NARROW_MS = 60_000;
+/** Both ends change their plans at the same time, one a moment later. */
+const FIRST_RETRY_NARROW_MS = 200;
 
 /** What charon is told for an action. Nothing waits for the outcome (`timeout = -1`): events tell it. */
 export function commandOf(action: Action): { readonly command: string; readonly message: ViciMessage } {
@@ -85,7 +87,8 @@ export function decide(situation: Situation): Decision {
 
 /** The pause after the `count`-th call in vain; `random` is in [0, 1). Peers that failed together shall not call together. */
 export function retryDelayMs(count: number, random: number, narrow: boolean): number {
-  const full = Math.min(narrow ? LAST_RETRY_NARROW_MS : LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(count - 1, 10));
+  const [firstMs, lastMs] = narrow ? [FIRST_RETRY_NARROW_MS, LAST_RETRY_NARROW_MS] : [FIRST_RETRY_MS, LAST_RETRY_MS];
+  const full = Math.min(lastMs, firstMs * 2 ** Math.min(count - 1, 10));
   return Math.round(full * (0.75 + random / 4));
 }
 

@@ -1,45 +1,62 @@
 import { createSocket } from 'node:dgram';
-import { afterEach, describe, expect, it } from 'vitest';
-import { type Echo, openEcho } from './echo.ts';
+import { afterEach, expect, it } from 'vitest';
+import { openCaller, openEcho } from './echo.ts';
 
-const ADDRESS = '127.0.0.1';
+/** On loopback addresses of this machine; nothing leaves it. */
+
+const PORT = 24473;
 const PATIENCE_MS = 10_000;
-let echo: Echo | undefined;
-afterEach(() => echo?.close());
+const opened: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const each of opened.splice(0)) await each.close();
+});
 
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  const port = await new Promise<number>((resolve) => socket.bind(0, ADDRESS, () => resolve(socket.address().port)));
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
+async function open<T extends { close(): Promise<void> }>(opening: Promise<T>): Promise<T> {
+  const each = await opening;
+  opened.push(each);
+  return each;
 }
 
-describe('an echo', () => {
-  it('measures a round trip, with small and with large requests', async () => {
-    echo = await openEcho(ADDRESS, await freePort());
-    expect(await echo.measure(ADDRESS, PATIENCE_MS)).toBeGreaterThan(0);
-    expect(await echo.measure(ADDRESS, PATIENCE_MS, 1410)).toBeGreaterThan(0);
-  });
+it('carries a byte of flags there and another one back, with small and with large requests', async () => {
+  const heard: [string, number][] = [];
+  await open(
+    openEcho('127.0.0.2', PORT, (from, flags) => {
+      heard.push([from, flags]);
+      return 9;
+    }),
+  );
+  const echo = await open(openEcho('127.0.0.3', PORT, () => 0));
+  const caller = await open(openCaller('127.0.0.4', '127.0.0.2', PORT));
+  expect(await echo.probe('127.0.0.2', 5, PATIENCE_MS)).toMatchObject({ flags: 9, rttMs: expect.any(Number) });
+  expect(await caller.probe(6, PATIENCE_MS)).toMatchObject({ flags: 9 });
+  expect(await echo.probe('127.0.0.2', 7, PATIENCE_MS, 1410)).toMatchObject({ flags: 9 });
+  expect(heard).toEqual([
+    ['127.0.0.3', 5],
+    ['127.0.0.4', 6],
+    ['127.0.0.3', 7],
+  ]);
+});
 
-  it('answers a large request with a small message, and nothing with nothing', async () => {
-    const port = await freePort();
-    echo = await openEcho(ADDRESS, port);
-    const socket = createSocket('udp4');
-    try {
-      const sizes: number[] = [];
-      const answered = new Promise<void>((resolve) => socket.on('message', (message) => resolve(void sizes.push(message.length))));
-      socket.send(Buffer.from([1, 2, 3]), port, ADDRESS);
-      socket.send(Buffer.alloc(1400, 2), port, ADDRESS);
-      socket.send(Buffer.alloc(1400, 1), port, ADDRESS);
-      await answered;
-      expect(sizes).toEqual([9]);
-    } finally {
-      socket.close();
-    }
-  });
+it('tells an agent that is away from silence', async () => {
+  await open(openEcho('127.0.0.2', PORT, () => undefined));
+  const mute = await open(openCaller('127.0.0.4', '127.0.0.2', PORT));
+  const nobody = await open(openCaller('127.0.0.4', '127.0.0.5', PORT));
+  expect(await mute.probe(0, 100)).toBe('silent');
+  expect(await nobody.probe(0, PATIENCE_MS)).toBe('refused');
+});
 
-  it('says nothing when nobody answers', async () => {
-    echo = await openEcho(ADDRESS, await freePort());
-    expect(await echo.measure('127.0.0.2', 50)).toBeUndefined();
-  });
+it('answers a large request with a small message, and nothing with nothing', async () => {
+  await open(openEcho('127.0.0.2', PORT, () => 0));
+  const socket = createSocket('udp4');
+  try {
+    const sizes: number[] = [];
+    const answered = new Promise<void>((resolve) => socket.on('message', (message) => resolve(void sizes.push(message.length))));
+    socket.send(Buffer.from([1, 2, 3]), PORT, '127.0.0.2');
+    socket.send(Buffer.alloc(1400, 2), PORT, '127.0.0.2');
+    socket.send(Buffer.alloc(1400, 1), PORT, '127.0.0.2');
+    await answered;
+    expect(sizes).toEqual([10]);
+  } finally {
+    socket.close();
+  }
 });

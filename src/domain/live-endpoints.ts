@@ -1,0 +1,28 @@
+import type { Endpoint, Gateway } from '../api/gateway.ts';
+import { compareText } from '../lib/compare.ts';
+
+/** One carries a region's packets, one stands ready: a third would cost every other region one more tunnel. */
+const LIVE = 2;
+
+/** The tunnel endpoints that the controller chose, by node name. */
+export function activeTunnels({ status }: Gateway): Endpoint[] {
+  return (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel').toSorted((a, b) => compareText(a.nodeName, b.nodeName));
+}
+
+/**
+ * The tunnel endpoints of a region that have tunnels: those that the controller chose, and behind them the next of `spec.endpoints`, up to two together.
+ * None where the controller chose none: the region is switched off, or nothing is known of it.
+ */
+export function liveEndpoints(gateway: Gateway): Endpoint[] {
+  const active = activeTunnels(gateway);
+  if (active.length === 0) return [];
+  const known = new Set(gateway.status?.nodes.map(({ nodeName }) => nodeName));
+  const standby = gateway.spec.endpoints.filter(({ type, nodeName }) => type === 'tunnel' && known.has(nodeName));
+  const byName = new Map(
+    [...active, ...standby.filter((each) => !active.some(({ nodeName }) => nodeName === each.nodeName))].map((each) => [
+      each.nodeName,
+      each,
+    ]),
+  );
+  return [...byName.values()].slice(0, LIVE);
+}

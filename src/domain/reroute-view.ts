@@ -1,0 +1,80 @@
+import { TABLE_PROBES } from '../api/names.ts';
+import { compareText } from '../lib/compare.ts';
+import { fnv1a } from '../lib/hash.ts';
+import { hostCidr } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { NodePlan } from './node-plan.ts';
+import type { RerouteView } from './reroute-state.ts';
+import { type GatewayNode, type Region, regionOfNode, type Snapshot } from './snapshot.ts';
+
+/** What a node watches, and where to find it. */
+export interface Watch {
+  readonly view: RerouteView;
+  /** Own address on the LAN; undefined where there is nothing to choose in the own region. */
+  readonly address: Ip | undefined;
+  /** By name: the other live endpoints of the own region. */
+  readonly lan: ReadonlyMap<string, Ip>;
+  /** By name: far endpoints, at the address that leads straight to each (`TABLE_PROBES`). */
+  readonly tunnel: ReadonlyMap<string, Ip>;
+  /** By name: far endpoints, by whatever way packets go. */
+  readonly through: ReadonlyMap<string, Ip>;
+  /** Name of the node of the own region that has an address. */
+  readonly nodes: ReadonlyMap<Ip, string>;
+  /** Region of each peer. */
+  readonly regionOf: ReadonlyMap<string, string>;
+}
+
+/** Each node takes others, or a thousand would all ask the same. */
+const THROUGH = 3;
+
+/** Pure. undefined where there is no choice to make: no region has two live endpoints, or the node is in none. */
+export function planWatch(snapshot: Snapshot, node: string, { routes }: NodePlan): Watch | undefined {
+  const own = regionOfNode(snapshot, node);
+  if (own === undefined) return undefined;
+  const hasStandby = own.live.length > 1;
+  const others = snapshot.regions.filter(({ name }) => name !== own.name);
+  const measurable = new Set(routes.filter(({ table }) => table === TABLE_PROBES).map(({ dst }) => dst));
+  const peers = others
+    .filter(({ live }) => hasStandby || live.length > 1)
+    .flatMap(({ live }) => live.filter(({ overlayIp }) => overlayIp !== undefined && measurable.has(hostCidr(overlayIp))));
+  const isEndpoint = own.live.some(({ name }) => name === node);
+  if (!hasStandby && peers.length === 0) return undefined;
+  const tunnel = withIp(peers.map(({ name, overlayIp }) => [name, overlayIp]));
+  const through = isEndpoint || !hasStandby ? new Map<string, Ip>() : farEndpoints(node, others);
+  return {
+    view: {
+      node,
+      own: { name: own.name, live: own.live.map(({ name }) => name) },
+      others: others.map(({ name, live }) => ({ name, live: comparable(live, tunnel) })),
+      tunnels: [...tunnel.keys()],
+      through: [...through.keys()],
+    },
+    address: hasStandby ? own.nodes.find(({ name }) => name === node)?.privateIp : undefined,
+    lan: withIp(own.live.filter(({ name }) => hasStandby && name !== node).map(({ name, privateIp }) => [name, privateIp])),
+    tunnel,
+    through,
+    nodes: new Map(own.nodes.flatMap(({ name, privateIp }): [Ip, string][] => (privateIp === undefined ? [] : [[privateIp, name]]))),
+    regionOf: new Map(peers.map(({ name, region }) => [name, region])),
+  };
+}
+
+/** None without the controller's own choice among them: what cannot be compared with it is not preferred to it. */
+function comparable(live: readonly GatewayNode[], tunnel: ReadonlyMap<string, Ip>): string[] {
+  const names = live.map(({ name }) => name).filter((name) => tunnel.has(name));
+  return names[0] === live[0]?.name ? names : [];
+}
+
+function farEndpoints(node: string, others: readonly Region[]): ReadonlyMap<string, Ip> {
+  const all = others.flatMap(({ live: [first] }) => (first?.overlayIp === undefined ? [] : [[first.name, first.overlayIp] as const]));
+  return new Map(
+    all
+      .map(([name, ip]) => ({ name, ip, rank: fnv1a(`${node}/${name}`) }))
+      .toSorted((a, b) => a.rank - b.rank || compareText(a.name, b.name))
+      .slice(0, THROUGH)
+      .map(({ name, ip }) => [name, ip]),
+  );
+}
+
+function withIp(entries: readonly (readonly [string, Ip | undefined])[]): ReadonlyMap<string, Ip> {
+  return new Map(entries.flatMap(([name, ip]): [string, Ip][] => (ip === undefined ? [] : [[name, ip]])));
+}

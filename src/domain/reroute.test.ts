@@ -1,0 +1,228 @@
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import { choose, formatReroute } from './reroute.ts';
+import { forwards, INITIAL_REROUTE, observe, type RerouteEvent, type RerouteState, type RerouteView } from './reroute-state.ts';
+
+/** Region b with endpoints b1 (the controller's choice) and b3; far region a with a1 and a3. */
+
+const ordinary: RerouteView = {
+  node: 'b2',
+  own: { name: 'b', live: ['b1', 'b3'] },
+  others: [{ name: 'a', live: [] }],
+  tunnels: [],
+  through: ['a1'],
+};
+const endpoint = (node: string): RerouteView => ({
+  node,
+  own: { name: 'b', live: ['b1', 'b3'] },
+  others: [{ name: 'a', live: ['a1', 'a3'] }],
+  tunnels: ['a1', 'a3'],
+  through: [],
+});
+
+interface Truth {
+  readonly answers: boolean;
+  readonly uplink: boolean;
+}
+
+const WELL: Truth = { answers: true, uplink: true };
+
+/** A node that drives its reducer along a script of `what happened` at 250 ms a line. */
+class Node {
+  state: RerouteState = INITIAL_REROUTE;
+  nowMs = 1_000_000;
+  view: RerouteView;
+  readonly log: string[] = [];
+
+  constructor(view: RerouteView) {
+    this.view = view;
+  }
+
+  /** `lan b1`, `lan b1 !forwards`, `lan b1 missed`, `lan b1 refused`, `tunnel a1 bytes 7`, `report b9 uses distrusts` */
+  step(...lines: string[]): this {
+    this.nowMs += 250;
+    for (const line of lines) this.state = observe(this.state, this.parse(line));
+    const { state, changes } = choose(this.state, this.view, this.nowMs);
+    this.state = state;
+    this.log.push(...changes.map(formatReroute));
+    return this;
+  }
+
+  repeat(times: number, ...lines: string[]): this {
+    for (let i = 0; i < times; i++) this.step(...lines);
+    return this;
+  }
+
+  private parse(line: string): RerouteEvent {
+    const [kind = '', target = '', ...words] = line.split(' ');
+    const has = (word: string): boolean => words.includes(word);
+    const atMs = this.nowMs;
+    if (kind === 'report')
+      return { type: 'reported', node: target, uses: has('uses'), works: has('works'), distrusts: has('distrusts'), atMs };
+    if (has('bytes')) return { type: 'received', peer: target, bytes: Number(words[1]), atMs };
+    if (has('refused')) return { type: 'refused', target, atMs };
+    if (kind !== 'lan' && kind !== 'tunnel' && kind !== 'through') throw new Error(line);
+    if (has('missed')) return { type: 'missed', kind, target, sentMs: atMs - 200 };
+    return {
+      type: 'answered',
+      kind,
+      target,
+      forwards: !has('!forwards'),
+      stance: has('carries') ? 'carries' : has('leaves') ? 'leaves' : undefined,
+      atMs,
+    };
+  }
+
+  get exit(): string | undefined {
+    return this.state.choices.exit;
+  }
+
+  entry(region = 'a'): string | undefined {
+    return this.state.choices.entry.get(region);
+  }
+}
+
+const well = (): Node => new Node(ordinary).repeat(8, 'lan b1 carries', 'lan b3', 'through a1');
+
+describe('an ordinary node', () => {
+  it('leaves by the endpoint that the controller chose', () => {
+    expect(well().exit).toBe('b1');
+  });
+
+  it('moves on after three probes without an answer, and says why', () => {
+    const node = well().repeat(2, 'lan b1 missed', 'lan b3', 'through a1 missed');
+    expect(node.exit).toBe('b1');
+    node.step('lan b1 missed', 'lan b3', 'through a1 missed');
+    expect(node.exit).toBe('b3');
+    expect(node.log).toEqual(['exit of region b: b1 → b3: b1 does not answer, 3 probes']);
+  });
+
+  it.each([
+    ['its packets still get through', ['lan b1 missed', 'lan b3', 'through a1']],
+    ['its machine says that only the agent is away', ['lan b1 missed', 'lan b1 refused', 'lan b3', 'through a1 missed']],
+    ['the other one does not answer either', ['lan b1 missed', 'lan b3 missed', 'through a1 missed']],
+    ['the other one does not forward', ['lan b1 missed', 'lan b3 !forwards', 'through a1 missed']],
+    ['it is the far end that is silent', ['lan b1', 'lan b3', 'through a1 missed']],
+  ])('stays with a silent endpoint while %s', (_, lines) => {
+    expect(well().repeat(40, ...lines).exit).toBe('b1');
+  });
+
+  it('moves on as soon as the endpoint says that it does not forward', () => {
+    expect(well().step('lan b1 !forwards', 'lan b3').exit).toBe('b3');
+  });
+
+  it('does not go back by itself, and goes back when the controller chooses the first one anew', () => {
+    const node = well().repeat(4, 'lan b1 missed', 'lan b3 carries', 'through a1 missed');
+    node.repeat(100, 'lan b1 carries', 'lan b3 carries', 'through a1');
+    expect(node.exit).toBe('b3');
+    node.view = { ...ordinary, own: { name: 'b', live: ['b3', 'b1'] } };
+    expect(node.step('lan b1', 'lan b3 carries').exit).toBe('b3');
+    node.view = ordinary;
+    expect(node.step('lan b1', 'lan b3 carries').exit).toBe('b1');
+  });
+
+  it('starts with the endpoint that the others have moved to', () => {
+    expect(new Node(ordinary).repeat(8, 'lan b1', 'lan b3 carries', 'through a1').exit).toBe('b3');
+  });
+
+  it('waits for the new choice of the controller to answer, but not for ever', () => {
+    const node = well();
+    node.view = { ...ordinary, own: { name: 'b', live: ['b4', 'b1'] } };
+    expect(node.repeat(20, 'lan b1 carries').exit).toBe('b1');
+    expect(node.repeat(30, 'lan b1 carries').exit).toBe('b4');
+  });
+});
+
+describe('an endpoint', () => {
+  const up = (node: string): Node =>
+    new Node(endpoint(node)).repeat(8, `lan ${node === 'b1' ? 'b3' : 'b1 carries'}`, 'tunnel a1 carries', 'tunnel a3');
+
+  it('carries when the controller chose it, and as standby leaves by the other one', () => {
+    expect([up('b1').exit, up('b3').exit]).toEqual(['b1', 'b3'].map(() => 'b1'));
+  });
+
+  it('says that it does not forward when all its tunnels are silent, and leaves by the other one', () => {
+    const node = up('b1').repeat(3, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect(forwards(node.state, node.view, node.nowMs)).toBe(false);
+    expect(node.exit).toBe('b3');
+  });
+
+  it('does not while bytes still come out of one: the agent there is away, not the machine', () => {
+    const node = up('b1');
+    for (let i = 0; i < 40; i++) node.step('lan b3', `tunnel a1 bytes ${i}`, 'tunnel a1 missed', 'tunnel a3 missed');
+    expect([forwards(node.state, node.view, node.nowMs), node.exit, node.entry()]).toEqual([true, 'b1', 'a1']);
+  });
+
+  it('believes that it does not forward when all who use it say so and its tunnels answer', () => {
+    const node = up('b1').step('lan b3', 'report b2 uses distrusts', 'report b4 uses works');
+    expect(node.step('tunnel a1').exit).toBe('b1');
+    node.step('lan b3', 'report b2 uses distrusts', 'report b4 uses distrusts', 'report b3 uses');
+    expect(node.exit).toBe('b1');
+    expect(node.step('lan b3', 'tunnel a1').exit).toBe('b3');
+  });
+
+  it('leaves a peer that does not answer or does not forward for the other endpoint of its region', () => {
+    expect(up('b1').repeat(3, 'tunnel a1 missed', 'tunnel a3').entry()).toBe('a3');
+    expect(up('b1').step('tunnel a1 !forwards', 'tunnel a3').entry()).toBe('a3');
+  });
+
+  it('standing by, does not take over while others say that the silent endpoint works', () => {
+    const node = up('b3').repeat(20, 'lan b1 missed', 'report b2 works', 'tunnel a1', 'tunnel a3');
+    expect(node.exit).toBe('b1');
+    expect(node.step('lan b1 missed', 'report b2', 'tunnel a1').exit).toBe('b3');
+  });
+});
+
+describe('both endpoints of a region', () => {
+  /** What is true of each for the whole of a round, and what a probe of it comes to. */
+  const truth = fc.record({ answers: fc.boolean(), uplink: fc.boolean(), restarts: fc.boolean() });
+  const rounds = fc.array(fc.record({ b1: truth, b3: truth }), { maxLength: 12 });
+
+  test.prop([rounds])('send packets to each other in no circle for longer than the probes need, whatever happened before', (history) => {
+    const nodes = { b1: new Node(endpoint('b1')), b3: new Node(endpoint('b3')) };
+    const round = (now: { readonly b1: Truth; readonly b3: Truth }, times: number): void => {
+      for (let i = 0; i < times; i++) {
+        for (const [own, other] of [
+          ['b1', 'b3'],
+          ['b3', 'b1'],
+        ] as const) {
+          const far = nodes[other];
+          const says = `${forwards(far.state, far.view, far.nowMs) ? '' : ' !forwards'}${far.exit === undefined ? '' : far.exit === other ? ' carries' : ' leaves'}`;
+          const tunnels = ['a1', 'a3'].map((peer) => `tunnel ${peer}${now[own].uplink ? '' : ' missed'}`);
+          nodes[own].step(now[other].answers ? `lan ${other}${says}` : `lan ${other} missed`, ...tunnels);
+        }
+      }
+    };
+    for (const now of history) {
+      for (const name of ['b1', 'b3'] as const) if (now[name].restarts) nodes[name].state = INITIAL_REROUTE;
+      round(now, 2);
+    }
+    const last = history.at(-1) ?? { b1: WELL, b3: WELL };
+    round({ b1: { ...last.b1, answers: true }, b3: { ...last.b3, answers: true } }, 8);
+    expect(nodes.b1.exit === 'b3' && nodes.b3.exit === 'b1').toBe(false);
+    if (last.b1.uplink || last.b3.uplink) {
+      const carrier = nodes.b1.exit ?? 'b1';
+      expect(nodes.b3.exit).toBe(carrier);
+    }
+  });
+
+  test.prop([
+    fc.array(
+      fc.constantFrom(
+        'lan b1',
+        'lan b1 missed',
+        'lan b3',
+        'lan b3 !forwards',
+        'lan b3 missed',
+        'through a1',
+        'through a1 missed',
+        'report b9 uses distrusts',
+        'tunnel a1 bytes 3',
+      ),
+    ),
+  ])('are all that a node ever chooses from', (lines) => {
+    const node = new Node(ordinary);
+    for (const line of lines) node.step(line);
+    expect(['b1', 'b3', undefined]).toContain(node.exit);
+  });
+});
