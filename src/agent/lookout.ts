@@ -44,6 +44,8 @@ export const noLookout: Lookout = {
 export interface LookoutParts {
   /** On the overlay address. */
   readonly overlay: EchoKeeper;
+  /** On the address for probes of tunnels. */
+  readonly tunnels: EchoKeeper;
   /** On the node's own address. */
   readonly lan: EchoKeeper;
   readonly openCaller: OpenCaller;
@@ -80,7 +82,7 @@ interface Target {
   rttMs: number;
 }
 
-export function createLookout({ overlay, lan, openCaller, isBusy, received, kept, keep, onReroute, log }: LookoutParts): Lookout {
+export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, received, kept, keep, onReroute, log }: LookoutParts): Lookout {
   const listeners: (() => void)[] = [];
   const callers = createCallers(openCaller, log);
   let state: RerouteState = { ...INITIAL_REROUTE, ...kept };
@@ -94,16 +96,23 @@ export function createLookout({ overlay, lan, openCaller, isBusy, received, kept
   let closed = false;
   lan.respond(answerLan);
   overlay.respond(answerOverlay);
+  tunnels.respond(answerOverlay);
 
   function set(next: Watch | undefined): void {
     const text =
       next === undefined
         ? ''
-        : JSON.stringify([next.view, next.address, ...[next.lan, next.tunnel, next.through, next.nodes].map((each) => [...each])]);
+        : JSON.stringify([
+            next.view,
+            next.address,
+            next.probeIp,
+            ...[next.lan, next.tunnel, next.through, next.nodes].map((each) => [...each]),
+          ]);
     if (text === known || closed) return;
     known = text;
     watch = next;
     void lan.use(next?.address);
+    void tunnels.use(next?.probeIp);
     callers.use(next?.address, next?.lan ?? new Map());
     const before = new Map(targets.map((target) => [keyOf(target), target]));
     targets = next === undefined ? [] : targetsOf(next).map((target) => before.get(keyOf(target)) ?? target);
@@ -175,7 +184,9 @@ export function createLookout({ overlay, lan, openCaller, isBusy, received, kept
     const sentMs = Date.now();
     const timeoutMs = Math.min(TIMEOUT_MS.max, Math.max(TIMEOUT_MS.min, 3 * target.rttMs));
     const flags = encodeStatement(statementFor(kind === 'lan' ? name : undefined));
-    const outcome = await (kind === 'lan' ? callers.probe(ip, flags, timeoutMs) : callOverlay(ip, flags, timeoutMs));
+    const outcome = await (kind === 'lan'
+      ? callers.probe(ip, flags, timeoutMs)
+      : callOverlay(kind === 'tunnel' ? tunnels : overlay, ip, flags, timeoutMs));
     if (outcome === undefined || closed || !targets.includes(target)) return;
     const atMs = Date.now();
     if (typeof outcome === 'object') {
@@ -191,9 +202,9 @@ export function createLookout({ overlay, lan, openCaller, isBusy, received, kept
     }
   }
 
-  async function callOverlay(ip: Ip, flags: number, timeoutMs: number): Promise<Outcome | undefined> {
+  async function callOverlay(echo: EchoKeeper, ip: Ip, flags: number, timeoutMs: number): Promise<Outcome | undefined> {
     ownPackets++;
-    const outcome = await overlay.current()?.probe(ip, flags, timeoutMs);
+    const outcome = await echo.current()?.probe(ip, flags, timeoutMs);
     if (typeof outcome === 'object') ownPackets++;
     return outcome;
   }
@@ -286,6 +297,7 @@ export function createLookout({ overlay, lan, openCaller, isBusy, received, kept
       closed = true;
       clearTimeout(timer);
       await callers.close();
+      await tunnels.close();
       await lan.close();
     },
   };

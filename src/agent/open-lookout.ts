@@ -23,6 +23,7 @@ export async function openLookout({ overlay, driver, runDir, observer, log }: Lo
   const meter = createTrafficMeter();
   return createLookout({
     overlay,
+    tunnels: createEchoKeeper(openEcho, log),
     lan: createEchoKeeper(openEcho, log),
     openCaller,
     isBusy: (ownPackets) => meter.isBusy(ownPackets),

@@ -42,6 +42,9 @@ const link = z.looseObject({
 });
 export type TunnelLink = z.infer<typeof link>;
 
+const standbyLink = link.pick({ peer: true, gateway: true, state: true, observed: true, message: true }).loose();
+export type StandbyLink = z.infer<typeof standbyLink>;
+
 const spec = z.looseObject({
   gateway: z.string().describe('Gateway object of the region.'),
   nodeName: z.string().describe('Node that this endpoint is; the object has the same name.'),
@@ -66,6 +69,10 @@ export const tunnelEndpointSchema = z
     status: z
       .looseObject({
         links: z.array(link).default([]).describe('Tunnels to other regions’ gateways.'),
+        standbyLinks: z
+          .array(standbyLink)
+          .optional()
+          .describe('Tunnels that carry nothing now and stand ready for when a region’s other endpoint fails.'),
         conditions: z.array(condition).default([]).describe('What holds for the node, and what does not.'),
         peers: z.string().optional().describe('Links that are up, and all of them, as `2/3`, for `kubectl get`.'),
       })

@@ -45,8 +45,9 @@ export async function runPlan(options: PlanOptions, env: NodeJS.ProcessEnv): Pro
     }
     const here = await factsOf(node, snapshot, endpoints, diff);
     // A tunnel that reports itself up counts as up: the plan then is the one that the agent carries out.
-    const links = endpoints.find(({ metadata }) => metadata.name === node)?.status?.links ?? [];
-    const health = new Map(links.map(({ peer, state, path }) => [peer, { up: state === 'Up' && path === 'direct', stuck: false }]));
+    const { links = [], standbyLinks = [] } = endpoints.find(({ metadata }) => metadata.name === node)?.status ?? {};
+    const direct = [...links.filter(({ path }) => path === 'direct'), ...standbyLinks];
+    const health = new Map(direct.map(({ peer, state }) => [peer, { up: state === 'Up', stuck: false }]));
     const pathMtus = new Map(
       links.flatMap(({ peer, path, mtu }) => (path === 'direct' && mtu !== undefined ? [[peer, mtu] as const] : [])),
     );

@@ -25,7 +25,7 @@ export function formatStatus({ gateways, tunnels, warnings }: ClusterStatus, now
     gateways.map((each) => [
       each.name,
       each.active.join(',') || '(none)',
-      each.standby.join(',') || '-',
+      each.standby.map((name) => [name, each.standbyPeers[name] ?? []].flat().join(' ')).join(', ') || '-',
       String(each.nodes),
       each.driver ?? '-',
       each.dataPath ?? '-',

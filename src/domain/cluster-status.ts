@@ -20,6 +20,8 @@ export interface GatewayLine {
   readonly name: string;
   readonly active: readonly string[];
   readonly standby: readonly string[];
+  /** Of standbys that have tunnels: those that are up, and all of them, as `2/3`. */
+  readonly standbyPeers: Readonly<Record<string, string>>;
   readonly nodes: number;
   readonly subnets: readonly string[];
   readonly driver?: string;
@@ -66,10 +68,19 @@ function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<st
   const reports = active.flatMap((node) => byNode.get(node) ?? []);
   const links = reports.flatMap((report) => report.status?.links ?? []);
   const { driver, dataPath } = reports[0]?.spec ?? {};
+  const standby = spec.endpoints
+    .filter(({ type, nodeName }) => type === 'tunnel' && !active.includes(nodeName))
+    .map(({ nodeName }) => nodeName);
   return {
     name: metadata.name,
     active,
-    standby: spec.endpoints.filter(({ type, nodeName }) => type === 'tunnel' && !active.includes(nodeName)).map(({ nodeName }) => nodeName),
+    standby,
+    standbyPeers: Object.fromEntries(
+      standby.flatMap((name) => {
+        const peers = byNode.get(name)?.status?.peers;
+        return peers === undefined ? [] : [[name, peers]];
+      }),
+    ),
     nodes: status?.nodes.length ?? 0,
     subnets: (status?.nodes ?? []).flatMap(({ subnets }) => subnets),
     ...(driver !== undefined && { driver }),

@@ -148,11 +148,25 @@ function diffLinks({ links, ipv6 }: KernelState, plan: KernelPlan): LinkChanges 
 
 function addLink(link: LinkPlan, ipv6: boolean): Change[] {
   const quiet = ipv6 ? [ip(`link set dev ${link.name} addrgenmode none`)] : [];
-  return [ip(`link add ${formatLink(link)}`), ...quiet, anchor(link.name), ip(`link set dev ${link.name} up`)];
+  return [
+    ip(`link add ${formatLink(link)}`),
+    ...quiet,
+    anchor(link.name),
+    ...changeProbeIps([], linkStateOf(link)),
+    ip(`link set dev ${link.name} up`),
+  ];
 }
 
 function anchor(name: string): Change {
   return ip(`address replace ${ANCHOR_ADDRESS}/32 dev ${name} scope host`);
+}
+
+/** Of a scope that is no source for packets of others. */
+function changeProbeIps(have: readonly string[], { name, probeIps }: LinkState): Change[] {
+  return [
+    ...have.filter((each) => !probeIps.includes(each)).map((each) => ip(`address del ${each}/32 dev ${name}`)),
+    ...probeIps.filter((each) => !have.includes(each)).map((each) => ip(`address replace ${each}/32 dev ${name} scope host`)),
+  ];
 }
 
 function changeLink(have: LinkState, want: LinkState, ipv6: boolean): Change[] {
@@ -164,7 +178,7 @@ function changeLink(have: LinkState, want: LinkState, ipv6: boolean): Change[] {
   ].join('');
   // Before `up`: that is when the address is made.
   const quiet = ipv6 && !have.quiet && want.type !== 'tun' ? [ip(`link set dev ${want.name} addrgenmode none`)] : [];
-  const prepared = have.anchored ? quiet : [...quiet, anchor(want.name)];
+  const prepared = [...quiet, ...(have.anchored ? [] : [anchor(want.name)]), ...changeProbeIps(have.probeIps, want)];
   return words === '' ? prepared : [...prepared, ip(`link set dev ${want.name}${words}`)];
 }
 

@@ -50,6 +50,8 @@ export interface LinkState {
   readonly up: boolean;
   /** Has `ANCHOR_ADDRESS`. */
   readonly anchored: boolean;
+  /** Those of its addresses that lie in `PROBE_RANGE`. */
+  readonly probeIps: readonly string[];
   /** No link-local IPv6 address, and so no router solicitations (`addrgenmode none`). */
   readonly quiet: boolean;
   /** A TUN device that no process holds: the kernel takes no next hop there. */
@@ -118,7 +120,19 @@ export function linkStateOf(link: LinkPlan): LinkState {
   const { type, name, mtuBytes } = link;
   const fixed = formatLink(link).split(' type ')[1] ?? '';
   const group = type === 'vxlan' ? 0 : link.group;
-  return { type, name, fixed, mtuBytes, group, ...(type === 'vxlan' && { mac: link.mac }), up: true, anchored: true, quiet: true };
+  const probeIps = type === 'vxlan' && link.probeIp !== undefined ? [link.probeIp] : [];
+  return {
+    type,
+    name,
+    fixed,
+    mtuBytes,
+    group,
+    ...(type === 'vxlan' && { mac: link.mac }),
+    up: true,
+    anchored: true,
+    probeIps,
+    quiet: true,
+  };
 }
 
 /** One line for each of our objects, in a fixed order: equal states have equal lines. */
@@ -136,13 +150,14 @@ export function stateLines(state: KernelState): string[] {
   ].toSorted(compareText);
 }
 
-export function linkText({ name, mtuBytes, group, mac, up, anchored, quiet, fixed }: LinkState): string {
+export function linkText({ name, mtuBytes, group, mac, up, anchored, probeIps, quiet, fixed }: LinkState): string {
   return words(
     name,
     `mtu ${mtuBytes} group ${group}`,
     mac && `address ${mac}`,
     up ? 'up' : 'down',
     anchored && 'anchored',
+    probeIps.join(' '),
     quiet && 'addrgenmode none',
     fixed && `type ${fixed}`,
   );

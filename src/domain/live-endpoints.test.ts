@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { gatewaySchema } from '../api/gateway.ts';
 import { tunnelEndpointSchema } from '../api/tunnel-endpoint.ts';
-import { type Cidr } from '../net/cidr.ts';
+import { type Cidr, hostCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
+import { probeAddress } from '../net/probe-address.ts';
 import type { LocalFacts } from './facts.ts';
 import { liveEndpoints } from './live-endpoints.ts';
 import { formatNexthop, formatRoute, type NodePlan } from './node-plan.ts';
@@ -100,6 +101,8 @@ const selectors = ({ tunnels }: NodePlan): string[] =>
     'allowedIps' in each ? `${each.peer}: ${each.allowedIps.join()}` : `${each.peer}: ${each.localTs.join()} = ${each.remoteTs.join()}`,
   );
 
+/** Prefixes of the addresses for probes. */
+const P = Object.fromEntries(['a1', 'b1', 'b3'].map((name) => [name, hostCidr(probeAddress(name))])) as Record<'a1' | 'b1' | 'b3', Cidr>;
 const viaB3: Choices = { exit: 'b3', entry: new Map() };
 const entryB3: Choices = { entry: new Map([['b', 'b3']]) };
 
@@ -135,9 +138,17 @@ describe('a region with a standby', () => {
   it('keeps the tunnels of the standby ready, and its probes in them', () => {
     expect(planOf('b3').tunnels?.tunnels.map(({ peer }) => peer)).toEqual(['a1']);
     expect(toRegions(planOf('b3'))).toEqual(['10.244.1.0/24 nhid N table 9027', '10.244.2.0/24 nhid N table 9027']);
-    expect(probeRoutes(planOf('b3'))).toEqual(['10.244.1.1/32 dev rvn-a1 table 9030 mtu 1438']);
+    expect(probeRoutes(planOf('b3'))).toEqual([`${P.a1} dev rvn-a1 table 9030`]);
+    expect(planOf('b3').links).toContainEqual(expect.objectContaining({ name: 'raven0', probeIp: probeAddress('b3') }));
+    expect(planOf('b2').links).not.toContainEqual(expect.objectContaining({ probeIp: expect.anything() }));
+    // Or a masquerade of the host would give them another source.
+    const bound = ['b3', 'b2'].map((node) => JSON.stringify(planOf(node).nft).includes('ip saddr 240.0.0.0/5 snat ip to ip saddr'));
+    expect(bound).toEqual([true, false]);
     expect(planOf('a1').tunnels?.tunnels.map(({ peer }) => peer)).toEqual(['b1', 'b3']);
-    expect(probeRoutes(planOf('a1'))).toEqual(['10.244.3.1/32 dev rvn-b1 table 9030 mtu 1438', '10.244.5.1/32 dev rvn-b3 table 9030']);
+    const mtuProbe = '10.244.3.1/32 dev rvn-b1 table 9030 mtu 1438';
+    expect(probeRoutes(planOf('a1')).toSorted()).toEqual(
+      [mtuProbe, `${P.b1} dev rvn-b1 table 9030`, `${P.b3} dev rvn-b3 table 9030`].toSorted(),
+    );
   });
 
   it('moves by one next hop where a node chose the other endpoint, and the controller is not asked', () => {
@@ -148,19 +159,19 @@ describe('a region with a standby', () => {
     expect({ ...after, nexthops: [] }).toEqual({ ...before, nexthops: [] });
   });
 
-  it('hands its prefixes to one WireGuard peer, and to each its own address', () => {
+  it('hands its prefixes to one WireGuard peer, and to each the address for probes, which nothing else is sent to', () => {
     const facts = { driver: 'wireguard' } as const;
-    expect(selectors(planOf('a1', facts))).toEqual(['b1: 10.244.3.0/24,10.244.4.0/23,10.244.3.1/32', 'b3: 10.244.5.1/32']);
-    expect(selectors(planOf('a1', facts, entryB3))).toEqual(['b1: 10.244.3.1/32', 'b3: 10.244.3.0/24,10.244.4.0/23,10.244.5.1/32']);
+    expect(selectors(planOf('a1', facts))).toEqual([`b1: 10.244.3.0/24,10.244.4.0/23,${P.b1}`, `b3: ${P.b3}`]);
+    expect(selectors(planOf('a1', facts, entryB3))).toEqual([`b1: ${P.b1}`, `b3: 10.244.3.0/24,10.244.4.0/23,${P.b3}`]);
   });
 
   it('gives its selectors to one tunnel of user-space IPsec, seen from both ends', () => {
     const facts = { dataPath: 'user' } as const;
-    const ready = ['b1: 0.0.0.0/0,::/0 = 10.244.3.0/24,10.244.4.0/23', 'b3: 10.244.1.1/32 = 10.244.5.1/32'];
+    const ready = [`b1: 0.0.0.0/0,::/0 = 10.244.3.0/24,10.244.4.0/23,${P.b1}`, `b3: ${P.a1} = ${P.b3}`];
     expect(selectors(planOf('a1', facts))).toEqual(ready);
-    expect(selectors(planOf('b3', facts))).toEqual(['a1: 10.244.5.1/32 = 10.244.1.1/32']);
-    expect(selectors(planOf('b3', facts, viaB3))).toEqual(['a1: 10.244.3.0/24,10.244.4.0/23 = 0.0.0.0/0,::/0']);
-    expect(selectors(planOf('b1', facts, viaB3))).toEqual(['a1: 10.244.3.1/32 = 10.244.1.1/32']);
+    expect(selectors(planOf('b3', facts))).toEqual([`a1: ${P.b3} = ${P.a1}`]);
+    expect(selectors(planOf('b3', facts, viaB3))).toEqual([`a1: 10.244.3.0/24,10.244.4.0/23,${P.b3} = 0.0.0.0/0,::/0`]);
+    expect(selectors(planOf('b1', facts, viaB3))).toEqual([`a1: ${P.b1} = ${P.a1}`]);
   });
 
   it('ignores a choice that is no live endpoint any more', () => {
@@ -188,13 +199,14 @@ describe('what a node watches', () => {
     });
     expect(watchOf('b3')).toMatchObject({
       lan: new Map([['b1', '192.168.1.10']]),
-      tunnel: new Map([['a1', '10.244.1.1']]),
+      tunnel: new Map([['a1', probeAddress('a1')]]),
+      probeIp: probeAddress('b3'),
       through: new Map(),
     });
     expect(watchOf('a1')).toMatchObject({
       address: undefined,
       lan: new Map(),
-      tunnel: new Map(Object.entries({ b1: '10.244.3.1', b3: '10.244.5.1' })),
+      tunnel: new Map(['b1', 'b3'].map((name) => [name, probeAddress(name)])),
     });
   });
 

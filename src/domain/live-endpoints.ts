@@ -4,6 +4,11 @@ import { compareText } from '../lib/compare.ts';
 /** One carries a region's packets, one stands ready: a third would cost every other region one more tunnel. */
 const LIVE = 2;
 
+/** Whether nodes of two regions have a choice between endpoints of either, and so probe the tunnels between them. */
+export function hasChoice(a: { readonly live: readonly unknown[] }, b: { readonly live: readonly unknown[] }): boolean {
+  return a.live.length > 1 || b.live.length > 1;
+}
+
 /** The tunnel endpoints that the controller chose, by node name. */
 export function activeTunnels({ status }: Gateway): Endpoint[] {
   return (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel').toSorted((a, b) => compareText(a.nodeName, b.nodeName));

@@ -1,6 +1,7 @@
 import { FROM_TUNNEL_MARK, NFT_TABLE, TUNNEL_GROUP, VXLAN_DEVICE } from '../api/names.ts';
 import { type Cidr, mergeCidrs } from '../net/cidr.ts';
 import { type Family, familyOf } from '../net/ip.ts';
+import { PROBE_RANGE } from '../net/probe-address.ts';
 import type { LocalFacts } from './facts.ts';
 import type { NftChain, NftSet, NftTable, Role } from './node-plan.ts';
 
@@ -27,6 +28,8 @@ export interface NftView {
   readonly hostSources: LocalFacts['hostSources'];
   /** Nodes of the own region are reached by `raven0` under their own addresses too. */
   readonly reachesNodes: boolean;
+  /** Tunnels are probed to and from this node, see `probe-address.ts`. */
+  readonly isProbed: boolean;
 }
 
 /** How rules name a family (`nft(8)`), whose redirect message it is, and the type of its sets. */
@@ -120,28 +123,30 @@ function forward(): NftChain {
 
 /**
  * Binds cross-region flows to their own source, both where they leave and where they arrive, so that no later masquerade applies.
- * Flows whose answers must come back to this host (its own, and those that kube-proxy sent on from elsewhere) get an address that remote regions route here.
+ * So are probes of tunnels, whose addresses are in no pod CIDR. Flows whose answers must come back to this host (its own, and those that kube-proxy sent on from elsewhere) get an address that remote regions route here.
  */
-function postrouting({ families, hostSources }: NftView): NftChain {
+function postrouting({ families, hostSources, isProbed }: NftView): NftChain {
+  const probes = isProbed ? [`ip saddr ${PROBE_RANGE} snat ip to ip saddr`] : [];
+  const rules = families.flatMap((family) => {
+    const { ip } = WORDS[family];
+    const [own, remote] = [`@own${family}`, `@remote${family}`];
+    const source = hostSources[family];
+    const bind = [
+      `${ip} saddr ${own} ${ip} daddr ${remote} snat ${ip} to ${ip} saddr`,
+      `${ip} saddr ${remote} ${ip} daddr ${own} snat ${ip} to ${ip} saddr`,
+    ];
+    if (source === undefined) return bind;
+    return [
+      ...bind,
+      `${ip} daddr ${remote} ct status dnat snat ${ip} to ${source}`,
+      `${ip} daddr ${remote} fib saddr type local snat ${ip} to ${source}`,
+    ];
+  });
   return {
     name: 'postrouting',
     type: 'nat',
     hook: 'postrouting',
     priority: BEFORE_SRCNAT,
-    rules: families.flatMap((family) => {
-      const { ip } = WORDS[family];
-      const [own, remote] = [`@own${family}`, `@remote${family}`];
-      const source = hostSources[family];
-      const bind = [
-        `${ip} saddr ${own} ${ip} daddr ${remote} snat ${ip} to ${ip} saddr`,
-        `${ip} saddr ${remote} ${ip} daddr ${own} snat ${ip} to ${ip} saddr`,
-      ];
-      if (source === undefined) return bind;
-      return [
-        ...bind,
-        `${ip} daddr ${remote} ct status dnat snat ${ip} to ${source}`,
-        `${ip} daddr ${remote} fib saddr type local snat ${ip} to ${source}`,
-      ];
-    }),
+    rules: [...rules, ...probes],
   };
 }

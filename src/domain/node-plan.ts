@@ -36,6 +36,8 @@ export interface VxlanLink {
   readonly dev: string;
   readonly mac: string;
   readonly mtuBytes: number;
+  /** Local address for probes of tunnels (`probe-address.ts`). */
+  readonly probeIp?: Ip;
 }
 
 /** A kernel XFRM interface: packets routed to it are encrypted by the SA with the same id (`ip-link(8)`, type xfrm). */

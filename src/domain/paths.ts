@@ -1,6 +1,7 @@
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { compareText } from '../lib/compare.ts';
 import { type Choices, NO_CHOICES } from './reroute-state.ts';
+import { hasChoice } from './live-endpoints.ts';
 import { judgePlainLink, type PlainLink, routableGateways } from './routable.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
@@ -31,6 +32,8 @@ export interface Association {
 export interface DirectLink {
   readonly peer: GatewayNode;
   readonly isPlain: boolean;
+  /** There is a choice between endpoints, at this end or the other. */
+  readonly isProbed: boolean;
 }
 
 /** What is known of a tunnel at this moment. */
@@ -92,7 +95,7 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
     const links = region.live.map((each) => linkTo(each));
     associations.push(...links.flatMap(({ association }) => association ?? []));
     const usable = links.filter(({ isUsable }) => isUsable);
-    direct.push(...usable.map(({ peer: far, isPlain }) => ({ peer: far, isPlain })));
+    direct.push(...usable.map(({ peer: far, isPlain }) => ({ peer: far, isPlain, isProbed: hasChoice(own, region) })));
     const link = usable.find((each) => each.peer.name === peer.name);
     const relaying = link === undefined ? relayBetween(own, region, regions) : undefined;
     const via = relaying && entryOf(relaying, choices);

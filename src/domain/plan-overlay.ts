@@ -2,6 +2,7 @@ import { VXLAN_DEVICE, VXLAN_ID, VXLAN_PORT } from '../api/names.ts';
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { nodeMac } from '../net/mac.ts';
 import { vxlanMtu } from '../net/mtu.ts';
+import { probeAddress } from '../net/probe-address.ts';
 import type { Underlay } from './facts.ts';
 import type { NextHopAddresses } from './next-hop-address.ts';
 import type { FdbEntry, Finding, LinkPlan, Neighbour } from './node-plan.ts';
@@ -15,6 +16,8 @@ export interface OverlayView {
   readonly underlay: Underlay;
   readonly families: readonly Family[];
   readonly nextHops: NextHopAddresses;
+  /** Other gateways' agents probe the tunnels to this node. */
+  readonly isProbed: boolean;
 }
 
 export interface OverlayPlan {
@@ -25,7 +28,7 @@ export interface OverlayPlan {
 }
 
 /** `raven0` and where it finds the others: an endpoint knows every node of its region, the others know its endpoints. */
-export function planOverlay({ region, self, address, underlay, families, nextHops }: OverlayView): OverlayPlan {
+export function planOverlay({ region, self, address, underlay, families, nextHops, isProbed }: OverlayView): OverlayPlan {
   const isEndpoint = region.endpointNames.has(self.name);
   const all = region.nodes.flatMap(({ name, privateIp }) =>
     name !== self.name && privateIp !== undefined && (isEndpoint || region.endpointNames.has(name))
@@ -42,6 +45,7 @@ export function planOverlay({ region, self, address, underlay, families, nextHop
     dev: underlay.dev,
     mac: nodeMac(self.name),
     mtuBytes: vxlanMtu(underlay.mtuBytes, familyOf(address)),
+    ...(isProbed && { probeIp: probeAddress(self.name) }),
   };
   return {
     links: [raven0],

@@ -1,9 +1,10 @@
 import { PROBE_PORT, RULE_PREF_PROBES, TABLE_PROBES, VXLAN_DEVICE } from '../api/names.ts';
 import { hostCidr } from '../net/cidr.ts';
 import { FAMILIES, type Family, familyOf, type Ip } from '../net/ip.ts';
+import { probeAddress } from '../net/probe-address.ts';
 import type { Route, Rule } from './node-plan.ts';
 import type { PathLimits } from './path-mtu.ts';
-import type { Paths } from './paths.ts';
+import type { DirectLink, Paths } from './paths.ts';
 import type { PlainHops } from './plan-plain.ts';
 import type { TunnelRoutes } from './plan-tunnels.ts';
 
@@ -18,31 +19,33 @@ export interface ProbeView {
   readonly limits: PathLimits;
   readonly tunnels: Pick<TunnelRoutes, 'deviceOf'>;
   readonly plainHops: PlainHops;
+  /** Packets of the own region leave here. */
+  readonly isExit: boolean;
 }
 
 /**
- * Takes probes of a far endpoint to that very one, whichever endpoint its region's packets go to (`docs/decisions/0014-local-reroute.md`), and lets them be
- * as large as the links at both ends allow (`docs/decisions/0012-path-mtu.md`).
+ * Takes probes of a tunnel into that very one, whichever endpoint its region's packets go to (`docs/decisions/0014-local-reroute.md`), and lets probes of a
+ * path's MTU be as large as the links at both ends allow (`docs/decisions/0012-path-mtu.md`).
  */
 export function planProbes(
   { direct, paths }: Pick<Paths, 'direct' | 'paths'>,
-  { families, limits, tunnels, plainHops }: ProbeView,
+  { families, limits, tunnels, plainHops, isExit }: ProbeView,
 ): { readonly rules: readonly Rule[]; readonly routes: readonly Route[] } {
   const routes = new Map<Ip, Route>();
-  for (const { peer, isPlain } of direct) {
-    // Of two endpoints that claim one address the first by name is asked.
-    if (peer.overlayIp === undefined || routes.has(peer.overlayIp) || !families.includes(familyOf(peer.overlayIp))) continue;
-    const via = isPlain ? plainHops.get(peer.name)?.[familyOf(peer.overlayIp)] : undefined;
-    if (isPlain && via === undefined) continue;
-    const isEntry = paths.some((path) => path.peer.name === peer.name);
-    const mtuBytes = isEntry ? limits.get(peer.region)?.probe?.ceilingBytes : undefined;
-    routes.set(peer.overlayIp, {
-      table: TABLE_PROBES,
-      dst: hostCidr(peer.overlayIp),
-      ...(via !== undefined && { via }),
-      dev: isPlain ? VXLAN_DEVICE : tunnels.deviceOf(peer.name),
-      ...(mtuBytes !== undefined && { mtuBytes }),
-    });
+  // Of two endpoints that have one address the first by name is asked.
+  const add = ({ peer, isPlain }: DirectLink, ip: Ip, mtu: { readonly mtuBytes?: number }): void => {
+    const via = isPlain ? plainHops.get(peer.name)?.[familyOf(ip)] : undefined;
+    if (routes.has(ip) || (isPlain && via === undefined)) return;
+    const dev = isPlain ? VXLAN_DEVICE : tunnels.deviceOf(peer.name);
+    routes.set(ip, { table: TABLE_PROBES, dst: hostCidr(ip), ...(via !== undefined && { via }), dev, ...mtu });
+  };
+  for (const link of direct) {
+    const { peer, isProbed } = link;
+    if (isProbed) add(link, probeAddress(peer.name), {});
+    const ceilingBytes = limits.get(peer.region)?.probe?.ceilingBytes;
+    const isEntry = isExit && paths.some((path) => path.peer.name === peer.name);
+    if (!isEntry || ceilingBytes === undefined || peer.overlayIp === undefined || !families.includes(familyOf(peer.overlayIp))) continue;
+    add(link, peer.overlayIp, { mtuBytes: ceilingBytes });
   }
   const used = FAMILIES.filter((family) => [...routes.keys()].some((ip) => familyOf(ip) === family));
   return { rules: used.map(probeRule), routes: [...routes.values()] };

@@ -2,10 +2,12 @@ import { TUNNEL_GROUP, USER_TUNNEL_DEVICE } from '../api/names.ts';
 import { type Cidr, hostCidr, mergeCidrs } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import { espMtu } from '../net/mtu.ts';
+import { probeAddress } from '../net/probe-address.ts';
 import { assignIds, peerDevice } from './device.ts';
 import type { DataPath, IpsecPlan, LinkPlan, Tunnel, TunnelPlan, VpnDriver } from './node-plan.ts';
 import type { Underlay } from './facts.ts';
 import { ownFamily } from './families.ts';
+import { hasChoice } from './live-endpoints.ts';
 import { type Association, isRelayOf, type Paths } from './paths.ts';
 import { wireguardTunnels } from './plan-wireguard.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
@@ -84,15 +86,18 @@ function userTunnels({ region, self, snapshot, paths, isExit, underlay, nodeIps 
   const selectors = (of: Region | undefined): Cidr[] => mergeCidrs([...(of?.cidrs ?? []), ...(nodeIps.get(of?.name ?? '') ?? [])]);
   const tunnels = paths.associations.map((association): Tunnel => {
     const peerRegion = snapshot.regions.find(({ name }) => name === association.peer.region);
-    // The relay's, and also that of an entry which is still reached through it: the narrower selectors then take over by themselves.
+    // charon holds the selectors of a region for one peer only; a tunnel that stands ready carries no more than the probes.
+    // Used are the relay's, and also that of an entry which is still reached through it: the narrower selectors then take over by themselves.
     const isUsed = isExit && paths.paths.some(({ peer, via }) => [peer.name, via?.name].includes(association.peer.name));
-    if (!isUsed) return { ...toTunnel(association), localTs: overlayTs(self), remoteTs: overlayTs(association.peer) };
+    const isProbed = peerRegion !== undefined && hasChoice(region, peerRegion);
+    const probeTs = ({ name }: GatewayNode): Cidr[] => (isProbed ? [hostCidr(probeAddress(name))] : []);
+    if (!isUsed) return { ...toTunnel(association), localTs: probeTs(self), remoteTs: probeTs(association.peer) };
     const weRelay = peerRegion !== undefined && isRelayOf(region, peerRegion, snapshot.regions);
     const theyRelay = peerRegion !== undefined && isRelayOf(peerRegion, region, snapshot.regions);
     return {
       ...toTunnel(association),
-      localTs: weRelay ? ANY : selectors(region),
-      remoteTs: theyRelay ? ANY : selectors(peerRegion),
+      localTs: weRelay ? ANY : mergeCidrs([...selectors(region), ...probeTs(self)]),
+      remoteTs: theyRelay ? ANY : mergeCidrs([...selectors(peerRegion), ...probeTs(association.peer)]),
     };
   });
   const outer = (peer: GatewayNode): Family =>
@@ -116,11 +121,6 @@ function userTunnels({ region, self, snapshot, paths, isExit, underlay, nodeIps 
     deviceOf: () => USER_TUNNEL_DEVICE,
     mtuOver: (bytes) => Math.min(USER_TUNNEL_MTU_MAX_BYTES, espMtu(bytes, ownFamily(self))),
   };
-}
-
-/** charon holds the selectors of a region for one peer only; a tunnel that stands ready carries no more than the probes. */
-function overlayTs({ overlayIp }: GatewayNode): readonly Cidr[] {
-  return overlayIp === undefined ? [] : [hostCidr(overlayIp)];
 }
 
 function toTunnel({ peer, remote, initiate }: Association): Pick<Tunnel, 'peer' | 'gateway' | 'initiate' | 'remote'> {

@@ -2,6 +2,7 @@ import { TUNNEL_GROUP, WIREGUARD_DEVICE } from '../api/names.ts';
 import { type Cidr, hostCidr } from '../net/cidr.ts';
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { WIREGUARD_ALIGN_BYTES, wireguardMtu } from '../net/mtu.ts';
+import { probeAddress } from '../net/probe-address.ts';
 import { ownFamily } from './families.ts';
 import type { LinkPlan, WireguardTunnel } from './node-plan.ts';
 import type { Association, Path, Paths } from './paths.ts';
@@ -62,12 +63,9 @@ function remoteFamily(ip: Ip | undefined): Family | undefined {
   return ip && familyOf(ip);
 }
 
-/** Whoever carries its region's packets, probes of a peer go through the tunnel to it; where it is the region's only way anyway, no entry is needed. */
-function ownAddress({ region: name, overlayIp, ...peer }: GatewayNode, { paths, direct }: Paths): Cidr[] {
-  const region = paths.find((path) => path.region.name === name)?.region;
-  const isOnly = region?.live.every((each) => each.name === peer.name) === true;
-  const isReached = direct.some((link) => link.peer.name === peer.name);
-  return overlayIp === undefined || isOnly || !isReached ? [] : [hostCidr(overlayIp)];
+/** Whoever carries its region's packets, probes of a peer go through the tunnel to that very one. */
+function probeCidr({ name }: GatewayNode, { direct }: Paths): Cidr[] {
+  return direct.some(({ peer, isProbed }) => isProbed && peer.name === name) ? [hostCidr(probeAddress(name))] : [];
 }
 
 function toTunnel({ peer, remote }: Association, self: GatewayNode, { paths, nodeIps }: Prefixes): WireguardTunnel[] {
@@ -84,7 +82,7 @@ function toTunnel({ peer, remote }: Association, self: GatewayNode, { paths, nod
         ...paths.paths
           .filter(({ peer: far, via }) => (via ?? far).name === name)
           .flatMap(({ region: { name: to, cidrs } }) => [...cidrs, ...(nodeIps.get(to) ?? [])]),
-        ...ownAddress(peer, paths),
+        ...probeCidr(peer, paths),
       ],
       keepaliveS: self.publicAddress === undefined ? KEEPALIVE_S : 0,
       peerKeepsAlive: publicAddress === undefined,

@@ -143,7 +143,7 @@ describe('plan', () => {
   it('lets the first of several active endpoints carry for all, and the other be ready', () => {
     const [first] = B.status?.activeEndpoints ?? [];
     const two = { ...B, status: { ...B.status!, activeEndpoints: ['b1', 'b2'].map((nodeName) => ({ ...first!, nodeName })) } };
-    expect(planOf('b1', [A, two, C])).toEqual(planOf('b1', [A, B, C]));
+    expect(planOf('b1', [A, two, C]).nexthops).toEqual(planOf('b1', [A, B, C]).nexthops);
     const [alone, ready] = [planOf('b2', [A, B, C]), planOf('b2', [A, two, C])];
     expect(ready.role).toBe('gateway');
     expect(ready.nexthops).toEqual(alone.nexthops);

@@ -7,6 +7,7 @@ import { matchDrivers } from './driver-match.ts';
 import type { LocalFacts } from './facts.ts';
 import { carriableFamilies, familiesBetween, familyFindings } from './families.ts';
 import { linkSysctls } from './link-sysctls.ts';
+import { hasChoice } from './live-endpoints.ts';
 import { hostFindings } from './host-findings.ts';
 import { unfitFinding } from './host-needs.ts';
 import { nextHopAddresses } from './next-hop-address.ts';
@@ -77,7 +78,10 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
   const paths = matched?.paths;
   const nodeIps = facts.forwardNodeIp === true ? planNodeIps(region, snapshot, underlay.prefixes) : NO_NODE_IPS;
   const remote = remoteCidrs(local, snapshot, nodeIps);
-  const overlay = planOverlay(local);
+  const isProbed =
+    gateway !== undefined &&
+    snapshot.regions.some((other) => other.name !== region.name && other.live.length > 0 && hasChoice(region, other));
+  const overlay = planOverlay({ ...local, isProbed });
   const findings = [
     ...remote.findings,
     ...unable,
@@ -90,6 +94,7 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     families,
     own: self.subnets,
     remote: remote.regions.flatMap(({ cidrs }) => cidrs),
+    isProbed,
     hostSources: facts.hostSources,
     reachesNodes: facts.forwardNodeIp === true,
   };
@@ -127,7 +132,7 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
   const toRegions = isExit
     ? gatewayRoutes(local, { remote: remote.regions, paths, tunnels, plain: plain.ways, limits, hostSources: facts.hostSources })
     : { ...ordinaryRoutes(local, exit, remote.regions, facts), findings: [] };
-  const probes = planProbes(paths, { families, limits, tunnels, plainHops: plain.hops });
+  const probes = planProbes(paths, { families, limits, tunnels, plainHops: plain.hops, isExit });
   return finish(families, {
     ...base,
     role: 'gateway',

@@ -1,6 +1,6 @@
 import type { Condition } from '../api/meta.ts';
 import { API_GROUP, VXLAN_PORT } from '../api/names.ts';
-import { type TunnelAddress, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
+import { type TunnelAddress, type StandbyLink, type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { formatTime } from '../lib/clock.ts';
 import { familyOf, formatIpPort, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
@@ -44,6 +44,7 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
   if (!isUnfit(plan) && (plan.tunnels === undefined || facts.underlay === undefined)) return undefined;
   const port = plan.tunnels?.localPort ?? self.port;
   const links = plan.paths.map((path) => describeLink(path, input));
+  const standbyLinks = describeStandbys(input);
   const overlayIp = facts.hostSources[4] ?? facts.hostSources[6];
   return {
     apiVersion: `${API_GROUP}/v1beta1`,
@@ -60,8 +61,31 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
       ...(overlayIp !== undefined && { overlayIP: overlayIp }),
       addresses: [...exposedAddress(self, input), ...[self.privateIp, facts.underlay?.secondIp].flatMap((ip) => addressesOf(ip, port))],
     },
-    status: { links, peers: upOfTotal(links), conditions: describeConditions(links, input) },
+    status: {
+      links,
+      ...(standbyLinks.length > 0 && { standbyLinks }),
+      peers: upOfTotal(links),
+      conditions: describeConditions(links, input),
+    },
   };
+}
+
+/** Tunnels that no path leads to. */
+function describeStandbys({ plan, tunnels }: ReportInput): StandbyLink[] {
+  const planned = plan.tunnels?.tunnels ?? [];
+  return planned
+    .filter(({ peer }) => !plan.paths.some((path) => path.peer === peer))
+    .map(({ peer, gateway }) => {
+      const tunnel = tunnels.find((each) => each.peer === peer);
+      const state = STATES[tunnel?.state ?? 'connecting'];
+      return {
+        peer,
+        gateway,
+        state,
+        ...(tunnel?.remote !== undefined && { observed: formatIpPort(tunnel.remote.ip, tunnel.remote.port) }),
+        ...(state !== 'Up' && tunnel?.message !== undefined && { message: tunnel.message }),
+      };
+    });
 }
 
 /** Of a machine that cannot even say what it has (RFC 894). */

@@ -3,6 +3,7 @@ import { compareText } from '../lib/compare.ts';
 import { fnv1a } from '../lib/hash.ts';
 import { hostCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
+import { probeAddress } from '../net/probe-address.ts';
 import type { NodePlan } from './node-plan.ts';
 import type { RerouteView } from './reroute-state.ts';
 import { type GatewayNode, type Region, regionOfNode, type Snapshot } from './snapshot.ts';
@@ -12,9 +13,11 @@ export interface Watch {
   readonly view: RerouteView;
   /** Own address on the LAN; undefined where there is nothing to choose in the own region. */
   readonly address: Ip | undefined;
+  /** Own address for probes of tunnels; undefined where there are none. */
+  readonly probeIp: Ip | undefined;
   /** By name: the other live endpoints of the own region. */
   readonly lan: ReadonlyMap<string, Ip>;
-  /** By name: far endpoints, at the address that leads straight to each (`TABLE_PROBES`). */
+  /** By name: far endpoints, at the address that leads into the very tunnel (`TABLE_PROBES`). */
   readonly tunnel: ReadonlyMap<string, Ip>;
   /** By name: far endpoints, by whatever way packets go. */
   readonly through: ReadonlyMap<string, Ip>;
@@ -36,10 +39,10 @@ export function planWatch(snapshot: Snapshot, node: string, { routes }: NodePlan
   const measurable = new Set(routes.filter(({ table }) => table === TABLE_PROBES).map(({ dst }) => dst));
   const peers = others
     .filter(({ live }) => hasStandby || live.length > 1)
-    .flatMap(({ live }) => live.filter(({ overlayIp }) => overlayIp !== undefined && measurable.has(hostCidr(overlayIp))));
+    .flatMap(({ live }) => live.filter(({ name }) => measurable.has(hostCidr(probeAddress(name)))));
   const isEndpoint = own.live.some(({ name }) => name === node);
   if (!hasStandby && peers.length === 0) return undefined;
-  const tunnel = withIp(peers.map(({ name, overlayIp }) => [name, overlayIp]));
+  const tunnel = new Map(peers.map(({ name }) => [name, probeAddress(name)]));
   const through = isEndpoint || !hasStandby ? new Map<string, Ip>() : farEndpoints(node, others);
   return {
     view: {
@@ -49,6 +52,7 @@ export function planWatch(snapshot: Snapshot, node: string, { routes }: NodePlan
       tunnels: [...tunnel.keys()],
       through: [...through.keys()],
     },
+    probeIp: tunnel.size > 0 ? probeAddress(node) : undefined,
     address: hasStandby ? own.nodes.find(({ name }) => name === node)?.privateIp : undefined,
     lan: withIp(own.live.filter(({ name }) => hasStandby && name !== node).map(({ name, privateIp }) => [name, privateIp])),
     tunnel,

@@ -211,7 +211,7 @@ function observedAddresses(gateways: readonly Gateway[], tunnelEndpoints: readon
   const observed = new Map<string, Ip[]>();
   for (const { spec, status } of tunnelEndpoints.toSorted((a, b) => compareText(a.metadata.name, b.metadata.name))) {
     if (!regionNames.has(spec.gateway)) continue;
-    for (const { peer, observed: seen = '' } of status?.links ?? []) {
+    for (const { peer, observed: seen = '' } of [...(status?.links ?? []), ...(status?.standbyLinks ?? [])]) {
       const ip = parseIp(seen.slice(0, seen.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1'));
       if (ip !== undefined) observed.set(peer, [...(observed.get(peer) ?? []), ip]);
     }

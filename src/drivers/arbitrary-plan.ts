@@ -15,6 +15,7 @@ import { type KernelPlan, managedSysctls } from '../domain/kernel-state.ts';
 import type { FdbEntry, LinkPlan, Neighbour, Nexthop, NftTable, Route, Rule, VxlanLink } from '../domain/node-plan.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
+import { probeAddress } from '../net/probe-address.ts';
 
 /** The machine that these plans are for: device `u0` with these addresses, and the TUN device `rvn-ipsec`. */
 export const TEST_DEVICE = 'u0';
@@ -68,7 +69,7 @@ const RULES: Rule[] = [
 ];
 
 function arbitraryVxlan(): fc.Arbitrary<VxlanLink> {
-  return fc.record({
+  const link = fc.record({
     type: fc.constant('vxlan' as const),
     name: fc.constant(VXLAN_DEVICE),
     vni: fc.constant(VXLAN_ID),
@@ -78,6 +79,8 @@ function arbitraryVxlan(): fc.Arbitrary<VxlanLink> {
     mac: fc.constantFrom('02:00:00:00:00:01', '02:00:00:00:00:02'),
     mtuBytes: fc.constantFrom(1400, 1390),
   });
+  const probeIp = fc.option(fc.constantFrom(...['b1', 'b3'].map(probeAddress)), { nil: undefined });
+  return fc.tuple(link, probeIp).map(([each, ip]) => ({ ...each, ...(ip !== undefined && { probeIp: ip }) }));
 }
 
 function arbitraryFdb(underlay: Family): fc.Arbitrary<FdbEntry[]> {

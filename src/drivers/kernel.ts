@@ -3,6 +3,7 @@ import { type Change, diffKernel, formatChange } from '../domain/kernel-diff.ts'
 import { EMPTY_KERNEL_PLAN, type KernelPlan, type KernelState, managedSysctls, type Observed } from '../domain/kernel-state.ts';
 import type { FdbEntry } from '../domain/node-plan.ts';
 import { messageOf } from '../lib/errors.ts';
+import { PROBE_RANGE } from '../net/probe-address.ts';
 import { type BatchFailure, runBatch } from './batch.ts';
 import { CommandError, type Exec } from './exec/exec.ts';
 import { parseFdb } from './fdb/fdb.ts';
@@ -57,6 +58,7 @@ export interface KernelOptions {
 const LISTINGS = [
   'link show',
   `address show to ${ANCHOR_ADDRESS}/32`,
+  `address show to ${PROBE_RANGE}`,
   'nexthop show',
   'rule show',
   'neigh show nud permanent',
@@ -71,12 +73,12 @@ export function createKernel(
   let reported = '';
 
   async function observe({ foreignRoutes = false }: ObserveOptions = {}): Promise<KernelState> {
-    const [links = '', anchors = '', nexthops = '', rules = '', neighbours = '', routes = ''] = await list(
+    const [links = '', anchors = '', probeIps = '', nexthops = '', rules = '', neighbours = '', routes = ''] = await list(
       exec,
       ['ip', '-N', '-d', '-j'],
       LISTINGS,
     );
-    const parsed = parseLinks(links, anchors);
+    const parsed = parseLinks(links, { anchors, probeIps });
     const [v6, fdb, nft, foreign] = await Promise.all([
       parsed.ipv6 ? list(exec, ['ip', '-6', '-N', '-j'], LISTINGS_6) : Promise.resolve(['[]', '[]']),
       listFdb(parsed),

@@ -1,4 +1,4 @@
-import { VXLAN_DEVICE } from '../api/names.ts';
+import { ANCHOR_ADDRESS, VXLAN_DEVICE } from '../api/names.ts';
 import { type Change, diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import {
   EMPTY_KERNEL_PLAN,
@@ -119,14 +119,19 @@ export function createMemoryKernel(devices: readonly string[]): MemoryKernel {
       ...(kind === 'vxlan' && { mac: set.get('address') ?? '' }),
       up: false,
       anchored: false,
+      probeIps: [],
       quiet: kind === 'tun',
     });
     for (const key of managedSysctls(name)) sysctls.set(key, '0');
   }
 
-  function executeAddress(verb: string, words: readonly string[]): void {
+  function executeAddress(verb: string, [cidr = '', ...words]: readonly string[]): void {
     const name = valuesOf(words, ['dev']).get('dev') ?? '';
-    links.set(name, { ...found(links.get(name), `Cannot find device "${name}"`), anchored: verb !== 'del' });
+    const link = found(links.get(name), `Cannot find device "${name}"`);
+    const address = cidr.split('/')[0] ?? '';
+    const others = link.probeIps.filter((each) => each !== address);
+    if (address === ANCHOR_ADDRESS) links.set(name, { ...link, anchored: verb !== 'del' });
+    else links.set(name, { ...link, probeIps: verb === 'del' ? others : [...others, address] });
   }
 
   function executeFdb(verb: string, [mac = '', ...words]: readonly string[]): void {

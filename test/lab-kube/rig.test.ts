@@ -26,8 +26,9 @@ describe.skipIf(missing !== undefined)('the rig on Kubernetes', () => {
   };
   const node = (name: string): LabNode => nodes.find((each) => each.name === name)!;
   const drift = async ({ name, netns }: LabNode): Promise<string> => {
-    const store = `kube:/run/raven-lab/${lab.name}/nodes/${name}/agent.kubeconfig`;
-    const { code, stdout, stderr } = await run(['ip', 'netns', 'exec', netns, RAVEN, 'plan', '--store', store, '--node', name, '--diff']);
+    const home = `/run/raven-lab/${lab.name}/nodes/${name}`;
+    const argv = ['plan', '--store', `kube:${home}/agent.kubeconfig`, '--node', name, '--diff', '--run-dir', `${home}/run`];
+    const { code, stdout, stderr } = await run(['ip', 'netns', 'exec', netns, RAVEN, ...argv]);
     if (code !== 0 && code !== 1) throw new Error(stderr);
     return stdout;
   };
@@ -83,7 +84,7 @@ describe.skipIf(missing !== undefined)('the rig on Kubernetes', () => {
   });
 
   it('keeps the gateway of a region whose nodes all went away at once (R22 c)', async () => {
-    for (const name of ['b1', 'b2', 'b3']) await lab.raven('lab', 'kill', `${name}/kubelet`);
+    await Promise.all(['b1', 'b2', 'b3'].map((name) => lab.raven('lab', 'kill', `${name}/kubelet`)));
     await eventually('B is not ready', async () => !/ Ready /.test(await kubectl('get', 'nodes', 'b1', 'b2', 'b3')));
     await lab.expectMatrix('--from', 'c', '--to', 'b');
     expect(await kubectl('get', 'gateway', 'b', '-o', 'jsonpath={.status.activeEndpoints[*].nodeName}')).toBe('b1');

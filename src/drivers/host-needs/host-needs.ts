@@ -101,6 +101,7 @@ async function inspectNft(exec: Exec): Promise<string[]> {
     remote: [],
     hostSources: ip === undefined ? {} : { 4: ip },
     reachesNodes: true,
+    isProbed: true,
   });
   try {
     await exec(['nft', '-c', '-f', '-'], { stdin: `${formatNftScript(table)}\n` });

@@ -78,6 +78,11 @@ describe("the stand-in's addresses", () => {
     });
   });
 
+  it('are there also where the machine has one of host scope, which charon does not see', () => {
+    const raven0 = { ifname: 'raven0', addr_info: [{ local: '240.1.2.3', scope: 'host' }] };
+    expect(diffAddresses([...devices([]), raven0], 'ipsec0', cidrs('240.1.2.3/32')).add).toEqual(['240.1.2.3']);
+  });
+
   it('go when nobody needs them, and stay when they are right', () => {
     expect(diffAddresses(devices(['10.12.0.255', '10.13.0.255']), 'ipsec0', cidrs('10.12.0.0/24'))).toEqual({
       add: [],

@@ -132,6 +132,8 @@ export function createUserDevice(exec: Exec, countWrites: (lines: number) => voi
   return { keep, remove };
 }
 
+const CHARON_IGNORES: ReadonlySet<string> = new Set(['link', 'host']);
+
 /** Which addresses the stand-in should get, still has and should lose. */
 export function diffAddresses(devices: Devices, tun: string, localTs: readonly Cidr[]): { add: Ip[]; keep: Ip[]; remove: Ip[] } {
   const all = devices.flatMap(({ ifname, addr_info }) =>
@@ -140,8 +142,8 @@ export function diffAddresses(devices: Devices, tun: string, localTs: readonly C
       return ip === undefined ? [] : [{ ifname, ip, scope }];
     }),
   );
-  // charon looks at all addresses but those of scope link (strongSwan, kernel_netlink_net.c).
-  const real = all.filter(({ ifname, scope }) => ifname !== tun && scope !== 'link').map(({ ip }) => ip);
+  // charon looks at all addresses but those of scope link or host (strongSwan, kernel_netlink_net.c).
+  const real = all.filter(({ ifname, scope }) => ifname !== tun && !CHARON_IGNORES.has(scope)).map(({ ip }) => ip);
   const isOurs = ({ ip, scope }: { ip: Ip; scope: string }): boolean => (familyOf(ip) === 4 ? scope === SCOPE : scope !== 'link');
   const present = all.filter((each) => each.ifname === tun && isOurs(each)).map(({ ip }) => ip);
   const wanted = new Set(localTs.filter((cidr) => needsAddress(cidr, real)).map(lastAddress));

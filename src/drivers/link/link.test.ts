@@ -13,28 +13,40 @@ const VETH = `{"ifindex":7,"link_index":8,"ifname":"rvn-x","flags":["BROADCAST"]
 const LO = `{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP"],"mtu":65536,"group":"0","address":"00:00:00:00:00:00","inet6_addr_gen_mode":"eui64"}`;
 const ANCHORS =
   '[{"ifname":"raven0","addr_info":[{"local":"169.254.90.27"}]},{"ifname":"rvn-b1","addr_info":[{"local":"169.254.90.27"}]},{"ifname":"raven-wg0","addr_info":[{"local":"169.254.90.27"}]}]';
+const PROBES = '[{},{"ifname":"raven0","addr_info":[{},{"local":"240.1.2.3"}]}]';
+const NONE = { anchors: '[]', probeIps: '[]' };
 
 const plans: LinkPlan[] = [
   { type: 'xfrm', name: 'rvn-b1', ifId: 1234567, dev: 'eth0', mtuBytes: 1400, group: 9027 },
-  { type: 'vxlan', name: 'raven0', vni: 200, port: 4472, local: '192.0.2.1' as Ip, dev: 'eth0', mac: '02:00:00:00:00:01', mtuBytes: 1450 },
+  {
+    type: 'vxlan',
+    name: 'raven0',
+    vni: 200,
+    port: 4472,
+    local: '192.0.2.1' as Ip,
+    dev: 'eth0',
+    mac: '02:00:00:00:00:01',
+    mtuBytes: 1450,
+    probeIp: '240.1.2.3' as Ip,
+  },
   { type: 'wireguard', name: 'raven-wg0', mtuBytes: 1440, group: 9027 },
 ];
 
 describe('parseLinks', () => {
   it('sees in the kernel what was planned', () => {
-    expect(parseLinks(`[${XFRM},${VXLAN},${WIREGUARD}]`, ANCHORS).links.map(linkText)).toEqual(
+    expect(parseLinks(`[${XFRM},${VXLAN},${WIREGUARD}]`, { anchors: ANCHORS, probeIps: PROBES }).links.map(linkText)).toEqual(
       plans.map((plan) => linkText(linkStateOf(plan))),
     );
   });
 
   it('knows a TUN device that nobody holds, a device of another type, and all that is not ours', () => {
-    const { links, foreignLinks } = parseLinks(`[${LO},${TUN},${VETH},${WIREGUARD.replace('raven-wg0', 'wg0')}]`, '[]');
+    const { links, foreignLinks } = parseLinks(`[${LO},${TUN},${VETH},${WIREGUARD.replace('raven-wg0', 'wg0')}]`, NONE);
     expect(links.map(({ name, noCarrier }) => [name, noCarrier])).toEqual([['rvn-ipsec', true]]);
     expect(foreignLinks).toEqual(['rvn-x']);
   });
 
   it('tells whether the machine has IPv6', () => {
-    expect(parseLinks(`[${LO}]`, '[]').ipv6).toBe(true);
-    expect(parseLinks(`[${VETH}]`, '[]').ipv6).toBe(false);
+    expect(parseLinks(`[${LO}]`, NONE).ipv6).toBe(true);
+    expect(parseLinks(`[${VETH}]`, NONE).ipv6).toBe(false);
   });
 });

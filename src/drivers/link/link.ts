@@ -34,7 +34,10 @@ const linkJson = z.array(
   }),
 );
 
-const anchorJson = z.array(z.looseObject({ ifname: z.string().optional() }));
+/** A device without such an address, and each address that is none, is listed as an empty object. */
+const addressesJson = z.array(
+  z.looseObject({ ifname: z.string().optional(), addr_info: z.array(z.looseObject({ local: z.string().optional() })).default([]) }),
+);
 
 type LinkJson = z.infer<typeof linkJson>[number];
 
@@ -45,15 +48,17 @@ export interface Links {
   readonly ipv6: boolean;
 }
 
-/** Reads `ip -N -d -j link show`, and `ip -j address show to ADDRESS` for which of them have the anchor address. */
-export function parseLinks(text: string, anchors: string): Links {
+/** Reads `ip -N -d -j link show`, and `ip -j address show to PREFIX` for which of them have the anchor address, and which probe addresses. */
+export function parseLinks(text: string, addresses: { readonly anchors: string; readonly probeIps: string }): Links {
   const all = linkJson.parse(JSON.parse(text));
-  // What the address does not stand on is listed as an empty object.
-  const anchored = new Set(anchorJson.parse(JSON.parse(anchors)).map(({ ifname }) => ifname));
+  const anchors = parseAddresses(addresses.anchors);
+  const probeIps = parseAddresses(addresses.probeIps);
   const named = all.filter(
     ({ ifname }) => ifname === VXLAN_DEVICE || ifname === WIREGUARD_DEVICE || ifname.startsWith(TUNNEL_DEVICE_PREFIX),
   );
-  const links = named.flatMap((link) => toLink(link, anchored.has(link.ifname)) ?? []);
+  const links = named.flatMap(
+    (link) => toLink(link, { anchored: anchors.has(link.ifname), probeIps: probeIps.get(link.ifname) ?? [] }) ?? [],
+  );
   const ours = new Set(links.map(({ name }) => name));
   return {
     links,
@@ -65,14 +70,18 @@ export function parseLinks(text: string, anchors: string): Links {
   };
 }
 
-function toLink(link: LinkJson, anchored: boolean): LinkState | undefined {
+function parseAddresses(text: string): ReadonlyMap<string | undefined, readonly string[]> {
+  return new Map(addressesJson.parse(JSON.parse(text)).map(({ ifname, addr_info: all }) => [ifname, all.flatMap(({ local }) => local ?? [])]));
+}
+
+function toLink(link: LinkJson, addresses: Pick<LinkState, 'anchored' | 'probeIps'>): LinkState | undefined {
   const kind = link.linkinfo?.info_kind;
   const base = {
     name: link.ifname,
     mtuBytes: link.mtu,
     group: Number(link.group),
     up: link.flags.includes('UP'),
-    anchored,
+    ...addresses,
     quiet: link.inet6_addr_gen_mode === undefined || link.inet6_addr_gen_mode === 'none',
   };
   if (link.ifname === VXLAN_DEVICE) {
