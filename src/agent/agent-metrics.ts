@@ -21,6 +21,8 @@ export interface AgentMetrics {
   onRequest(record: RequestRecord): void;
   /** Says where the rest is to be had; until then those metrics are empty. */
   connect(sources: MetricSources): void;
+  /** When the node's Lease was last renewed, and the time now (epoch milliseconds). */
+  connectLease(lease: { renewedMs(): number | undefined; now(): number }): void;
 }
 
 /** Every metric of the agent, for the reference in the documentation too. */
@@ -90,6 +92,12 @@ export const AGENT_METRICS = {
     help: 'Time since the API server last answered a list or watch; before its first answer, since the agent started.',
     labelNames: [],
   },
+  leaseAge: {
+    name: 'raven_agent_lease_age_seconds',
+    type: 'gauge',
+    help: "Time since the agent renewed its Lease; absent on nodes that are no gateway's endpoint.",
+    labelNames: [],
+  },
   mirrorAge: {
     name: 'raven_agent_mirror_age_seconds',
     type: 'gauge',
@@ -110,6 +118,7 @@ const BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30];
 export function createAgentMetrics(): AgentMetrics {
   const { registry, counter, gauge, histogram } = createMetrics();
   let sources: MetricSources | undefined;
+  let lease: Parameters<AgentMetrics['connectLease']>[0] | undefined;
   const role = gauge(AGENT_METRICS.role);
   const ticks = counter(AGENT_METRICS.ticks);
   const tickDuration = histogram(AGENT_METRICS.tickDuration, BUCKETS);
@@ -126,6 +135,11 @@ export function createAgentMetrics(): AgentMetrics {
   const apiBytes = counter(AGENT_METRICS.apiBytes);
   gauge(AGENT_METRICS.apiContact, (self) => {
     if (sources !== undefined) self.set(secondsSince(sources.lastContactMs() ?? sources.startedMs));
+  });
+  gauge(AGENT_METRICS.leaseAge, (self) => {
+    const renewedMs = lease?.renewedMs();
+    if (lease === undefined || renewedMs === undefined) self.remove();
+    else self.set(Math.max(0, (lease.now() - renewedMs) / 1000));
   });
   gauge(AGENT_METRICS.mirrorAge, (self) => {
     self.reset();
@@ -183,5 +197,6 @@ export function createAgentMetrics(): AgentMetrics {
       apiBytes.inc({ direction: 'received' }, receivedBytes);
     },
     connect: (given) => void (sources = given),
+    connectLease: (given) => void (lease = given),
   };
 }

@@ -1,4 +1,5 @@
 import { decodeStatement, encodeStatement, type Stance, type Statement } from '../domain/probe-flags.ts';
+import type { ForwardingFault } from '../domain/forwarding.ts';
 import { choose, type Reroute } from '../domain/reroute.ts';
 import {
   type ChoiceMemory,
@@ -6,6 +7,7 @@ import {
   exitWorks,
   exitWorksNow,
   forwards,
+  isDistrusted,
   INITIAL_REROUTE,
   NO_CHOICES,
   observe,
@@ -29,6 +31,8 @@ export interface Lookout {
   /** What to watch; undefined: nothing. Cheap when nothing changed. */
   set(watch: Watch | undefined): void;
   choices(): Choices;
+  /** Why packets do not get across this node, as others have found; undefined: they do, or nobody knows. */
+  fault(): ForwardingFault | undefined;
   /** Called when the choices have changed. */
   onChange(listener: () => void): void;
   close(): Promise<void>;
@@ -37,6 +41,7 @@ export interface Lookout {
 export const noLookout: Lookout = {
   set: () => undefined,
   choices: () => NO_CHOICES,
+  fault: () => undefined,
   onChange: () => undefined,
   close: () => Promise.resolve(),
 };
@@ -73,6 +78,11 @@ const IDLE_MS = 5_000;
 const TIMEOUT_MS = { min: 250, max: 1_500 };
 /** More probes than this are spread over the tick. */
 const BURST = 8;
+
+const DISTRUSTED: ForwardingFault = {
+  reason: 'NothingGetsAcross',
+  message: 'all nodes of the region that send through it say that nothing gets across',
+};
 
 interface Target {
   readonly kind: ProbeKind;
@@ -292,6 +302,7 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
   return {
     set,
     choices: () => state.choices,
+    fault: () => (isDistrusted(state, Date.now()) ? DISTRUSTED : undefined),
     onChange: (listener) => void listeners.push(listener),
     close: async () => {
       closed = true;

@@ -112,6 +112,7 @@ describe('an agent', () => {
     await soon(async () =>
       (await store.get('TunnelEndpoint', 'b1'))?.status?.links.map(({ peer, state, path }) => `${peer} ${state} ${path}`),
     ).toEqual(['a1 Up direct']);
+    await soon(async () => (await store.get('TunnelEndpoint', 'b1'))?.status?.forwarding?.state).toBe('Ok');
     await soon(async () => (await store.get('TunnelEndpoint', 'a1'))?.status?.conditions.find(({ type }) => type === 'Ready')?.status).toBe(
       'True',
     );

@@ -249,6 +249,7 @@ export function createAgent(parts: AgentParts): Agent {
       tunnels: seen,
       rtts: prober.rtts(),
       resolved: names.follow(ownHostNames(snapshot)),
+      forwarding: lookout.fault(),
       previous,
       nowMs: clock.now(),
     });

@@ -10,6 +10,8 @@ const flags = {
   stateDir: '/var/lib/raven',
   runDir: '/run/raven',
   sysctlDir: '/proc/sys',
+  namespace: 'kube-system',
+  drainTimeout: '30',
   logLevel: 'info',
 };
 
@@ -29,6 +31,8 @@ describe("the agent's options", () => {
       stateDir: '/var/lib/raven',
       runDir: '/run/raven',
       sysctlDir: '/proc/sys',
+      namespace: 'kube-system',
+      drainTimeoutMs: undefined,
       logLevel: 'info',
       cleanup: false,
     });
@@ -46,6 +50,10 @@ describe("the agent's options", () => {
     });
   });
 
+  it('drain for so many seconds when told to', () => {
+    expect(parseAgentOptions({ ...flags, node: 'b1', drain: true, drainTimeout: '45' }, {})).toMatchObject({ drainTimeoutMs: 45_000 });
+  });
+
   it('take the settings of the Go implementation for what they mean', () => {
     expect(() => parseAgentOptions({ ...flags, vpnDriver: 'libreswan', forwardNodeIp: 'false' }, { NODE_NAME: 'b1' })).not.toThrow();
   });
@@ -56,6 +64,8 @@ describe("the agent's options", () => {
     [{ node: 'b1', vpnDriver: 'openvpn' }, {}, /^--vpn-driver: "openvpn" is not known; there is: ipsec, wireguard$/],
     [{ node: 'b1', charon: 'theirs' }, {}, /^--charon: "theirs" is not known; there is: own, external$/],
     [{ node: 'b1', metricBindAddr: '10265' }, {}, /^--metric-bind-addr: "10265" is no address/],
+    [{ node: 'b1', drainTimeout: 'long' }, {}, /^--drain-timeout: must be 1 to 3600 seconds$/],
+    [{ node: 'b1', drainTimeout: '0' }, {}, /^--drain-timeout: must be 1 to 3600 seconds$/],
     [{ node: 'b1' }, { NODE_IP: 'here' }, /^NODE_IP: "here" is no IP address/],
   ])('are refused when they are wrong: %j %j', (given, env, message) => {
     expect(() => parseAgentOptions({ ...flags, ...given }, env)).toThrow(message);

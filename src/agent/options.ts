@@ -26,8 +26,20 @@ export interface AgentOptions {
   readonly charon: 'own' | 'external';
   readonly metrics: BindAddress | 'off';
   readonly health: BindAddress | 'off';
+  /** Of its Lease. */
+  readonly namespace: string;
+  /** How long another gateway may take to take over before the agent stops; undefined: it is not asked to. */
+  readonly drainTimeoutMs: number | undefined;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly cleanup: boolean;
+}
+
+/** A longer drain is one that hangs. */
+const MAX_DRAIN_SECONDS = 3600;
+
+export function drainSeconds(min: number): z.ZodType<number> {
+  const message = `must be ${min} to ${MAX_DRAIN_SECONDS} seconds`;
+  return z.coerce.number(message).min(min, message).max(MAX_DRAIN_SECONDS, message);
 }
 
 const schema = z.object({
@@ -46,6 +58,9 @@ const schema = z.object({
   stateDir: z.string(),
   runDir: z.string(),
   sysctlDir: z.string(),
+  namespace: z.string().min(1, 'must not be empty'),
+  drain: z.boolean().default(false),
+  drainTimeout: drainSeconds(1),
   logLevel: z.enum(LOG_LEVELS, { error: notKnown(LOG_LEVELS.join(', ')) }),
   cleanup: z.boolean().default(false),
 });
@@ -53,11 +68,12 @@ const schema = z.object({
 /** @throws {UserError} naming every flag that is wrong */
 export function parseAgentOptions(input: Readonly<Record<string, unknown>>, env: AgentEnvironment): AgentOptions {
   const flags = parseFlags(schema, { ...input, node: input['node'] ?? (env.NODE_NAME || undefined) });
-  const { pskFile, metricBindAddr, healthBindAddr, ...rest } = flags;
+  const { pskFile, metricBindAddr, healthBindAddr, drain, drainTimeout, ...rest } = flags;
   return {
     ...rest,
     store: flags.store,
     psk: pskOf(pskFile, env),
+    drainTimeoutMs: drain ? drainTimeout * 1000 : undefined,
     // Metrics tell about all peers: not to be had from wherever the machine has an address.
     metrics: requireBindAddress('--metric-bind-addr', metricBindAddr, nodeIp(env)),
     health: requireBindAddress('--health-bind-addr', healthBindAddr, LOOPBACK),

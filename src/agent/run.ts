@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { formatChange } from '../domain/kernel-diff.ts';
 import { judgeLiveness, judgeReadiness } from '../domain/agent-health.ts';
 import { hostExec } from '../drivers/exec/exec.ts';
+import { readTunnelPackets } from '../drivers/facts/traffic.ts';
 import { createHostFirewall } from '../drivers/host-firewall/host-firewall.ts';
 import { createKernel, removalsOf } from '../drivers/kernel.ts';
 import { watchKernel } from '../drivers/monitor.ts';
@@ -14,7 +15,11 @@ import { createLogger, type Logger } from '../lib/logger.ts';
 import { removeMirror } from '../store/mirror/copy-file.ts';
 import { type AgentMetrics, createAgentMetrics } from './agent-metrics.ts';
 import { createEchoKeeper } from './echo-keeper.ts';
+import { drain } from './drain.ts';
+import { markDraining, unmarkDraining } from './drain-marker.ts';
+import { createLeaseKeeper, type LeaseKeeper } from './lease-keeper.ts';
 import { type Agent, createAgent } from './loop.ts';
+import { followMembership, type Membership } from './membership.ts';
 import { openCluster } from './open-cluster.ts';
 import { type AgentOptions, parseAgentOptions } from './options.ts';
 import { openLookout } from './open-lookout.ts';
@@ -36,6 +41,10 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
   const metrics = createAgentMetrics();
   const store = await openCluster({ ...options, env, metrics, log });
   let agent: Agent | undefined;
+  const isWorking = (): boolean => agent === undefined || judgeLiveness(agent.progress(), systemClock.now()) === undefined;
+  const lease = createLeaseKeeper({ node, namespace: options.namespace, store, clock: systemClock, log, isWorking });
+  const membership = followMembership(store, node);
+  metrics.connectLease({ renewedMs: () => lease.renewedMs(), now: () => systemClock.now() });
   const servers = await startServers(options, metrics, log, () => agent);
   /** Sets nothing, so that its drivers are never started. */
   const createReporter: UnfitParts['createReporter'] = (inspect) =>
@@ -81,10 +90,15 @@ export async function runAgent(input: Readonly<Record<string, unknown>>, env: No
     });
     store.onProblems((problems) => log.warn({ problems }, 'objects in the store are wrong'));
     log.info({ node, store: options.store, vpnDriver: driver.name, dataPath: driver.dataPath, reason }, 'started');
-    await work(agent, stopping);
+    // Of an agent that was killed while it drained.
+    await unmarkDraining(options.runDir);
+    membership.onChange(() => lease.set(membership.gateways().length > 0));
+    await work(agent, stopping, () => leave(options, { lease, membership, log }));
     await overlay.close();
   } finally {
     log.info('stopping; everything stays in place');
+    membership.close();
+    await lease.close();
     for (const server of servers) await server.close();
     await store.close();
   }
@@ -95,11 +109,29 @@ async function lookUpAll(name: string): Promise<readonly string[]> {
   return (await lookup(name, { all: true })).map(({ address }) => address);
 }
 
-async function work(agent: Agent, stopping: AbortSignal): Promise<void> {
+interface Leaving {
+  readonly lease: LeaseKeeper;
+  readonly membership: Membership;
+  readonly log: Logger;
+}
+
+async function leave({ node, runDir, drainTimeoutMs }: AgentOptions, parts: Leaving): Promise<void> {
+  if (drainTimeoutMs === undefined) return;
+  await markDraining(runDir);
+  try {
+    await drain({ node, ...parts, tunnelPackets: readTunnelPackets, clock: systemClock, timeoutMs: drainTimeoutMs });
+  } finally {
+    await unmarkDraining(runDir);
+  }
+}
+
+/** @param beforeStop is awaited after the signal to stop, while the agent still works */
+async function work(agent: Agent, stopping: AbortSignal, beforeStop: () => Promise<void>): Promise<void> {
   agent.start();
   process.on('SIGHUP', () => agent.resync());
   const monitor = watchKernel({}, () => agent.touched());
   await aborted(stopping);
+  await beforeStop();
   await monitor.close();
   await agent.stop();
 }

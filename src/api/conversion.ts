@@ -17,7 +17,7 @@ export type GatewayVersion = typeof ALPHA_VERSION | typeof BETA_VERSION;
 /** What only v1beta1 has; every other field, also an unknown one, is the same in both. */
 const SPEC_KEYS = ['proxyConfig', 'tunnelConfig'];
 const ENDPOINT_KEYS = ['type', 'port', 'natType', 'publicPort'];
-const STATUS_KEYS = ['active', 'peers', 'exposed'];
+const STATUS_KEYS = ['active', 'peers', 'exposed', 'impaired'];
 
 /**
  * Converts a Gateway between `v1alpha1` and `v1beta1`; one that is in the wanted version already comes back as it is.

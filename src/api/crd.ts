@@ -116,6 +116,7 @@ export function tunnelEndpointCrd(): CustomResourceDefinition {
         { name: 'Gateway', type: 'string', jsonPath: '.spec.gateway' },
         { name: 'DataPath', type: 'string', jsonPath: '.spec.dataPath' },
         { name: 'Peers', type: 'string', jsonPath: '.status.peers' },
+        { name: 'Forwards', type: 'string', jsonPath: '.status.forwarding.state', priority: 1 },
         { name: 'Driver', type: 'string', jsonPath: '.spec.driver', priority: 1 },
         AGE,
       ]),

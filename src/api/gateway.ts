@@ -88,6 +88,22 @@ const exposed = z.looseObject({
 });
 export type ExposedEndpoint = z.infer<typeof exposed>;
 
+/** Why a node is no good endpoint at present, the least bad first; the first is of one that is good again. */
+export const IMPAIRMENTS = ['Recovered', 'Draining', 'AgentSilent', 'NotForwarding', 'NodeNotReady'] as const;
+
+const impaired = z.looseObject({
+  nodeName: z.string().describe('Node of the endpoint.'),
+  state: z
+    .enum(IMPAIRMENTS)
+    .describe('Draining: to be left. AgentSilent, NotForwarding, NodeNotReady: unfit. Recovered: fit again, and remembered for an hour.'),
+  message: z.string().describe('Why, for people.'),
+  since: z.string().describe('When the state was reached (RFC 3339).'),
+  falls: z.int().optional().describe('How often it became unfit, each time within an hour of the time before.'),
+  lastFall: z.string().optional().describe('When it last became unfit (RFC 3339).'),
+});
+/** What stands, or lately stood, against an endpoint's node. */
+export type ImpairedEndpoint = z.infer<typeof impaired>;
+
 const conditions = z.array(condition).optional().describe('What holds for the region, and what does not.');
 
 const status = z.looseObject({
@@ -104,6 +120,7 @@ const status = z.looseObject({
   active: z.string().optional().describe('Names of the active tunnel nodes, with commas between, for `kubectl get`.'),
   peers: z.string().optional().describe('Tunnels of the active nodes that are up, and all of them, as `2/3`, for `kubectl get`.'),
   exposed: z.array(exposed).optional().describe('Where load balancers make active endpoints reachable.'),
+  impaired: z.array(impaired).optional().describe('Endpoint nodes that are not fit, or lately were not, in the order of `spec.endpoints`.'),
   conditions,
 });
 export type GatewayStatus = z.infer<typeof status>;

@@ -9,6 +9,10 @@ export const BETA_FIELDS_ANNOTATION = 'raven.openyurt.io/v1beta1-fields';
 
 /** Node label: member of the region of that name. */
 export const GATEWAY_LABEL = 'raven.openyurt.io/gateway';
+/** Node annotation: `true` asks that the node gives its part as a gateway to another, `false` that it does not although it is cordoned. */
+export const DRAIN_ANNOTATION = 'raven.openyurt.io/drain';
+/** Annotation of an agent's own Lease, while that agent is about to stop: since when (RFC 3339). */
+export const DRAINING_ANNOTATION = 'raven.openyurt.io/draining';
 /** Gateway annotation: comma-separated source CIDRs that the region carries besides its pod CIDRs. */
 export const EXTRA_CIDRS_ANNOTATION = 'raven.openyurt.io/extra-allowed-source-cidrs';
 /** Gateway annotation: regions with the same value reach each other's nodes already, so packets between them go without a tunnel. */

@@ -32,6 +32,16 @@ const SUBNET_REASONS: readonly ReasonText[] = [
 /** Events about Gateways. */
 export const GATEWAY_EVENTS: readonly EventText[] = [
   { type: 'Normal', reason: 'ActiveEndpointElected', text: 'a node became an active endpoint' },
+  {
+    type: 'Normal',
+    reason: 'ActiveEndpointMoved',
+    text: 'the part of one node went to another; the message says why: the node is drained, is not Ready, its agent is silent, it does not forward (these are Warnings)',
+  },
+  {
+    type: 'Warning',
+    reason: 'ActiveEndpointKept',
+    text: 'a node stays active although something stands against it: nobody is better, or the region as a whole is not heard of',
+  },
   { type: 'Warning', reason: 'ActiveEndpointLost', text: 'a node is no longer an active endpoint, and no other of its type is left' },
   {
     type: 'Warning',
@@ -71,6 +81,20 @@ export const GATEWAY_CONDITIONS: readonly ConditionText[] = [
     reasons: [
       { reason: 'NodesFound', text: 'they do' },
       { reason: 'UnknownNodes', text: 'the message names those that do not' },
+    ],
+  },
+  {
+    type: 'EndpointsFit',
+    text: 'nothing stands against any endpoint; details are in `status.impaired`',
+    reasons: [
+      { reason: 'AllFit', text: 'nothing does' },
+      {
+        reason: 'Draining',
+        text: 'a node is cordoned, or has the annotation `raven.openyurt.io/drain=true`, or its agent is about to stop',
+      },
+      { reason: 'AgentSilent', text: 'an agent has not renewed its Lease for half a minute while others of its region did' },
+      { reason: 'NotForwarding', text: 'a gateway says that packets do not get across it (`status.forwarding` of its TunnelEndpoint)' },
+      { reason: 'NodeNotReady', text: 'a node is not Ready' },
     ],
   },
   {

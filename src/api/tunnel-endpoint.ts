@@ -44,6 +44,14 @@ export type TunnelLink = z.infer<typeof link>;
 
 const standbyLink = link.pick({ peer: true, gateway: true, state: true, observed: true, message: true }).loose();
 export type StandbyLink = z.infer<typeof standbyLink>;
+const forwarding = z.looseObject({
+  state: z.enum(['Ok', 'Failed', 'Unknown']).describe('Failed: the controller elects another endpoint, if one is better.'),
+  reason: z.string().optional().describe('Why it fails, in one word for programs.'),
+  message: z.string().optional().describe('Why it fails, for people.'),
+  since: z.string().describe('When the state was reached (RFC 3339).'),
+});
+/** Whether packets get across a gateway node, in its own agent's words. */
+export type Forwarding = z.infer<typeof forwarding>;
 
 const spec = z.looseObject({
   gateway: z.string().describe('Gateway object of the region.'),
@@ -74,6 +82,7 @@ export const tunnelEndpointSchema = z
           .optional()
           .describe('Tunnels that carry nothing now and stand ready for when a region’s other endpoint fails.'),
         conditions: z.array(condition).default([]).describe('What holds for the node, and what does not.'),
+        forwarding: forwarding.optional().describe('Whether the node forwards between its region and others, as far as it knows.'),
         peers: z.string().optional().describe('Links that are up, and all of them, as `2/3`, for `kubectl get`.'),
       })
       .optional()

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { DEFAULT_RUN_DIR, HEALTH_PORT, METRICS_PORT } from '../api/names.ts';
+import { DEFAULT_NAMESPACE, DEFAULT_RUN_DIR, HEALTH_PORT, METRICS_PORT } from '../api/names.ts';
 import { LOG_LEVELS } from '../lib/logger-levels.ts';
 
 /** @param env where NODE_NAME, NODE_IP and VPN_CONNECTION_PSK are looked for, and KUBECONFIG */
@@ -21,9 +21,15 @@ export function addAgentCommand(program: Command, env: NodeJS.ProcessEnv): void 
     .option('--state-dir <dir>', 'what survives a reboot, also a copy of the cluster objects', '/var/lib/raven')
     .option('--run-dir <dir>', 'pid files and sockets', DEFAULT_RUN_DIR)
     .option('--sysctl-dir <dir>', "the kernel's settings; a container without privileges sees its own /proc/sys read-only", '/proc/sys')
+    .option('--namespace <namespace>', "Raven's own: of the agent's Lease", DEFAULT_NAMESPACE)
+    .option('--drain', 'when told to stop, let another gateway of the region take over first')
+    .option('--drain-timeout <seconds>', 'how long that may take', '30')
     .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
     .option('--cleanup', 'remove all that the agent made on this machine, print it, and exit')
-    .addHelpText('after', '\nStopping the agent removes nothing: packets go on. Only --cleanup takes things down.')
+    .addHelpText(
+      'after',
+      '\nStopping the agent removes nothing: packets go on. Only --cleanup takes things down. A second signal ends it at once.',
+    )
     .action(async (options: Record<string, string | boolean | undefined>) => {
       const { runAgent } = await import('../agent/run.ts');
       await runAgent(options, env);

@@ -26,7 +26,7 @@ function settle(view: ClusterView, gateways: Map<string, Gateway>): string[] {
 }
 
 function viewOf(nodes: Iterable<Node>, gateways: Iterable<Gateway>): ClusterView {
-  const view = createClusterView();
+  const view = createClusterView({ now: () => Date.parse(NOW) });
   for (const node of nodes) view.setNode(node);
   for (const gateway of gateways) view.setGateway(gateway);
   return view;
@@ -91,7 +91,7 @@ describe('createClusterView', () => {
     (changes) => {
       const nodes = new Map<string, Node>();
       const gateways = new Map<string, Gateway>();
-      const view = createClusterView();
+      const view = createClusterView({ now: () => Date.parse(NOW) });
       for (const each of changes) {
         if (each.op === 'settle') settle(view, gateways);
         else if (each.op === 'setNode') {

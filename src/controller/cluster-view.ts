@@ -1,14 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareText } from '../lib/compare.ts';
-import type { BlockAffinity, Node, Service } from '../api/core.ts';
-import { defaultGateway, type Gateway } from '../api/gateway.ts';
-import { type TunnelEndpoint, type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
+import type { BlockAffinity, Lease, Node, Service } from '../api/core.ts';
+import { defaultGateway, type Gateway, type ImpairedEndpoint } from '../api/gateway.ts';
+import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
+import type { EndpointSigns } from '../domain/endpoint-fitness.ts';
 import { exposedGatewayOf } from '../domain/exposure.ts';
 import { DEFAULT_SWITCHES, type Switches } from '../domain/election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
 import { hasCalico, type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
 import { type UsableSubnets, usableSubnets } from '../domain/overlap.ts';
+import type { Clock } from '../lib/clock.ts';
+import { createLeaseBook } from './lease-book.ts';
 import { createMultiMap } from './multi-map.ts';
+import { createReportBook } from './report-book.ts';
 
 /** The controller's picture of the cluster, with the indexes that keep the cost of one event independent of the cluster's size. */
 export interface ClusterView {
@@ -16,8 +20,12 @@ export interface ClusterView {
   deleteNode(name: string): void;
   setGateway(gateway: Gateway): void;
   deleteGateway(name: string): void;
-  setEndpoint(endpoint: TunnelEndpoint): void;
+  /** @returns whether it says something that should not wait: that it forwards, or that it does not */
+  setEndpoint(endpoint: TunnelEndpoint): boolean;
   deleteEndpoint(name: string): void;
+  /** A Lease in Raven's namespace, of which those of agents count. */
+  setLease(lease: Lease): void;
+  deleteLease(name: string): void;
   /** A block of pod addresses that Calico gave to a node. */
   setBlock(block: BlockAffinity): void;
   deleteBlock(name: string): void;
@@ -28,12 +36,24 @@ export interface ClusterView {
   setSwitches(switches: Switches): void;
   /** Names of the Gateways of which tunnels came up or went down since the last call are added to those of `takeAffected`. */
   affectByTunnels(): void;
+  /** When a Gateway has to be looked at again although nothing happens (epoch milliseconds); undefined: none. */
+  recheckAtMs(): number | undefined;
+  /** Names of the Gateways for which that time has come are added to those of `takeAffected`. */
+  affectByTime(): void;
   /** Names of the Gateways whose status may have become another since the last call. */
   takeAffected(): readonly string[];
   /** What a Gateway's status should be, and the Gateway as it was read; undefined when there is no such Gateway. */
   decide(name: string, now: string): { readonly gateway: Gateway; readonly verdict: GatewayVerdict } | undefined;
   /** How many there are, for metrics. */
-  count(): { readonly gateways: number; readonly withoutEndpoint: number; readonly nodes: number };
+  count(): Counts;
+}
+
+export interface Counts {
+  readonly gateways: number;
+  readonly withoutEndpoint: number;
+  readonly nodes: number;
+  /** Endpoint nodes by what stands against them (`status.impaired`). */
+  readonly impaired: ReadonlyMap<ImpairedEndpoint['state'], number>;
 }
 
 /** A Gateway and what was drawn from it once. */
@@ -48,18 +68,23 @@ interface Entry {
  * A node's event touches its old and new region and the Gateways that list it as endpoint; the sweep for overlaps runs only when some region's set of
  * subnets changed, and touches only regions whose overlaps changed with it.
  */
-export function createClusterView(): ClusterView {
+export function createClusterView(clock: Pick<Clock, 'now'>): ClusterView {
   let switches = DEFAULT_SWITCHES;
   const gateways = new Map<string, Entry>();
   const nodes = new Map<string, NodeFacts>();
   const nodesOfRegion = createMultiMap();
   const listedBy = createMultiMap();
-  const decisions = new Map<string, RegionDecision>();
+  const decisions = new Map<string, RegionDecision & { readonly signsText: string }>();
   /** Regions to decide anew. */
   const affected = new Set<string>();
   /** Gateways whose status may be another for it. */
   const untold = new Set<string>();
-  const links = new Map<string, { readonly region: string; readonly links: readonly TunnelLink[] }>();
+  const reports = createReportBook();
+  const leases = createLeaseBook();
+  /** Regions of which a gateway has no tunnel that is up: whose fault it is, others' tunnels tell. */
+  const inDoubt = new Set<string>();
+  /** Regions whose election may be another by time alone, and when. */
+  const rechecks = new Map<string, number>();
   /** Regions whose tunnels changed. */
   const relinked = new Set<string>();
   /** Nodes with Calico, whose facts depend on blocks too. */
@@ -125,13 +150,33 @@ export function createClusterView(): ClusterView {
     else gateways.set(name, next);
   }
 
-  function replaceLinks(name: string, next: TunnelEndpoint | undefined): void {
-    const old = links.get(name);
-    const found = next && { region: next.spec.gateway, links: next.status?.links ?? [] };
-    if (found === undefined) links.delete(name);
-    else links.set(name, found);
-    const isSame = old?.region === found?.region && shownOf(old?.links) === shownOf(found?.links);
-    for (const region of isSame ? [] : [old?.region, found?.region]) if (region !== undefined) relinked.add(region);
+  function replaceReport(name: string, next: TunnelEndpoint | undefined): boolean {
+    const { relinked: regions, isJudged } = reports.set(name, next);
+    for (const region of regions) relinked.add(region);
+    for (const region of isJudged ? listedBy.get(name) : []) affected.add(region);
+    return isJudged;
+  }
+
+  function setLease(lease: Lease): void {
+    const node = leases.set(lease, clock.now());
+    if (node === undefined) return;
+    for (const region of listedBy.get(node)) {
+      leases.heard(region, clock.now());
+      if (signsText(region) !== decisions.get(region)?.signsText) affected.add(region);
+    }
+  }
+
+  function signsOf({ name, region = '', isReady, drain }: NodeFacts): EndpointSigns {
+    return {
+      isReady,
+      drain: drain ?? leases.drainOf(name),
+      ...leases.signsOf(region, name, reports.has(name), clock.now()),
+      forwarding: reports.forwardingOf(name),
+    };
+  }
+
+  function signsText(region: string): string {
+    return leases.textOf(region, gateways.get(region)?.endpointNodes ?? [], { has: (node) => reports.has(node), nowMs: clock.now() });
   }
 
   function factsOf(region: string): NodeFacts[] {
@@ -142,15 +187,12 @@ export function createClusterView(): ClusterView {
     return {
       gateway: defaulted,
       nodes: factsOf(name),
-      lookup,
+      lookup: (node) => nodes.get(node),
       switches,
-      linksOf: (node) => links.get(node)?.links,
-      services: servicesOf(name),
+      signsOf,
+      linksOf: (node) => reports.linksOf(node),
+      services: [...services.values()].filter((service) => exposedGatewayOf(service) === name),
     };
-  }
-
-  function servicesOf(region: string): Service[] {
-    return [...services.values()].filter((service) => exposedGatewayOf(service) === region);
   }
 
   function replaceService(name: string, next: Service | undefined): void {
@@ -161,16 +203,20 @@ export function createClusterView(): ClusterView {
     for (const each of [old && exposedGatewayOf(old), region]) if (each !== undefined) untold.add(each);
   }
 
-  function lookup(name: string): NodeFacts | undefined {
-    return nodes.get(name);
-  }
-
   /** @returns whether the region's subnets are others than before */
   function decideAnew(name: string): boolean {
     const old = decisions.get(name);
     const entry = gateways.get(name);
-    if (entry === undefined) return decisions.delete(name);
-    const decision = decideRegion(viewOf(name, entry));
+    rechecks.delete(name);
+    inDoubt.delete(name);
+    if (entry === undefined) {
+      leases.forget(name);
+      return decisions.delete(name);
+    }
+    const decision = { ...decideRegion(viewOf(name, entry), clock.now()), signsText: signsText(name) };
+    const { recheckAtMs } = decision.election;
+    if (recheckAtMs !== undefined) rechecks.set(name, recheckAtMs);
+    if (entry.endpointNodes.some((node) => reports.isInDoubt(node))) inDoubt.add(name);
     const isSame = isDeepStrictEqual(old?.region.cidrs, decision.region.cidrs);
     // The same array again: what the sweep remembers of it stays valid.
     decisions.set(name, isSame && old !== undefined ? { ...decision, region: { ...decision.region, cidrs: old.region.cidrs } } : decision);
@@ -211,11 +257,18 @@ export function createClusterView(): ClusterView {
     },
     setGateway: (gateway) => replaceGateway(gateway.metadata.name, entryOf(gateway)),
     deleteGateway: (name) => replaceGateway(name, undefined),
-    setEndpoint: (endpoint) => replaceLinks(endpoint.metadata.name, endpoint),
-    deleteEndpoint: (name) => replaceLinks(name, undefined),
+    setEndpoint: (endpoint) => replaceReport(endpoint.metadata.name, endpoint),
+    deleteEndpoint: (name) => void replaceReport(name, undefined),
+    setLease,
+    deleteLease: (name) => leases.delete(name),
     affectByTunnels: () => {
+      for (const region of relinked.size > 0 ? inDoubt : []) affected.add(region);
       for (const region of relinked) untold.add(region);
       relinked.clear();
+    },
+    recheckAtMs: () => (rechecks.size === 0 ? undefined : Math.min(...rechecks.values())),
+    affectByTime: () => {
+      for (const [region, atMs] of rechecks) if (atMs <= clock.now()) affected.add(region);
     },
     takeAffected: () => {
       decideAffected();
@@ -237,14 +290,9 @@ export function createClusterView(): ClusterView {
         ({ gateway }) => !gateway.status?.activeEndpoints.some(({ type }) => type === 'tunnel'),
       ).length,
       nodes: [...nodesOfRegion.keys()].reduce((sum, region) => sum + nodesOfRegion.get(region).size, 0),
+      impaired: countBy([...decisions.values()].flatMap(({ election }) => election.impaired.map(({ state }) => state))),
     }),
   };
-}
-
-/** All of it that a Gateway shows; round trips are not. */
-function shownOf(links: readonly TunnelLink[] | undefined): string | undefined {
-  const down = links?.filter(({ state }) => state !== 'Up').map(({ peer, state, message }) => [peer, state, message]);
-  return links && `${upOfTotal(links)} ${JSON.stringify(down)}`;
 }
 
 function entryOf(gateway: Gateway): Entry {
@@ -254,4 +302,8 @@ function entryOf(gateway: Gateway): Entry {
     defaulted: defaultGateway(gateway),
     endpointNodes: [...new Set(endpoints.map(({ nodeName }) => nodeName))],
   };
+}
+
+function countBy<T>(items: readonly T[]): Map<T, number> {
+  return new Map([...Map.groupBy(items, (item) => item)].map(([item, all]) => [item, all.length]));
 }

@@ -1,6 +1,8 @@
 import type { Registry } from 'prom-client';
+import { IMPAIRMENTS } from '../api/gateway.ts';
 import { createMetrics, type MetricDefinition } from '../lib/metrics.ts';
 import type { RequestRecord } from '../store/kube/kube-client.ts';
+import type { Counts } from './cluster-view.ts';
 
 export interface ControllerMetrics {
   readonly registry: Registry;
@@ -18,7 +20,7 @@ export type ReconcileResult = 'written' | 'unchanged' | 'failed';
 
 /** What is asked when somebody reads the metrics. */
 export interface ControllerSources {
-  regions(): { readonly gateways: number; readonly withoutEndpoint: number; readonly nodes: number };
+  regions(): Counts;
   queued(): number;
   /** When the API server last answered a list or watch, epoch milliseconds. */
   lastContactMs(): number | undefined;
@@ -35,6 +37,12 @@ export const CONTROLLER_METRICS = {
     type: 'gauge',
     help: 'Gateways in which no node carries the tunnels.',
     labelNames: [],
+  },
+  impaired: {
+    name: 'raven_controller_impaired_endpoints',
+    type: 'gauge',
+    help: 'Endpoint nodes that are not fit, or lately were not, by state as in `status.impaired`.',
+    labelNames: ['state'],
   },
   nodes: { name: 'raven_controller_nodes', type: 'gauge', help: 'Nodes that belong to a region.', labelNames: [] },
   queued: { name: 'raven_controller_queue_depth', type: 'gauge', help: 'Gateways that wait to be looked at.', labelNames: [] },
@@ -97,6 +105,9 @@ export function createControllerMetrics(): ControllerMetrics {
   const apiBytes = counter(CONTROLLER_METRICS.apiBytes);
   gauge(CONTROLLER_METRICS.gateways, (self) => self.set(sources?.regions().gateways ?? 0));
   gauge(CONTROLLER_METRICS.withoutEndpoint, (self) => self.set(sources?.regions().withoutEndpoint ?? 0));
+  gauge(CONTROLLER_METRICS.impaired, (self) => {
+    for (const state of IMPAIRMENTS) self.set({ state }, sources?.regions().impaired.get(state) ?? 0);
+  });
   gauge(CONTROLLER_METRICS.nodes, (self) => self.set(sources?.regions().nodes ?? 0));
   gauge(CONTROLLER_METRICS.queued, (self) => self.set(sources?.queued() ?? 0));
   gauge(CONTROLLER_METRICS.apiContact, (self) => {

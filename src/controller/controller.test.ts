@@ -130,6 +130,8 @@ describe('startController', () => {
     expect((await events(store)).filter((text) => text.startsWith('b '))).toEqual([
       'b ActiveEndpointElected ×2',
       'b ActiveEndpointElected ×3',
+      'b ActiveEndpointMoved ×2',
+      'b ActiveEndpointMoved ×2',
     ]);
   });
 

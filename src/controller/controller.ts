@@ -37,10 +37,13 @@ export interface Controller {
 /** A status that is about tunnels only may be so old. */
 const TUNNELS_DELAY_MS = 2_000;
 
+/** Not more often. */
+const RECHECK_MS = 1_000;
+
 /** Keeps the status of all Gateways what it should be, from now on. */
 export function startController(options: ControllerOptions): Controller {
   const { store, log, clock = systemClock, concurrency = 8, namespace = DEFAULT_NAMESPACE, metrics } = options;
-  const view = createClusterView();
+  const view = createClusterView(clock);
   const deps = { store, view, clock, log, recordEvent: createEventRecorder({ store, clock, ...(metrics && { metrics }) }) };
   const queue = createWorkQueue({ work, concurrency, clock, onError: sayFailure });
   const synced = Promise.withResolvers<void>();
@@ -48,6 +51,8 @@ export function startController(options: ControllerOptions): Controller {
   const behind = new Set<Kind>(NEEDED);
   let isScheduled = false;
   let cancelTunnels: (() => void) | undefined;
+  let cancelRecheck = (): void => undefined;
+  let stopped = false;
 
   async function work(name: string): Promise<void> {
     const startedAt = performance.now();
@@ -73,6 +78,18 @@ export function startController(options: ControllerOptions): Controller {
       isScheduled = false;
       for (const name of view.takeAffected()) queue.add(name);
       synced.resolve();
+      scheduleRecheck();
+    });
+  }
+
+  /** Some verdicts hold for a time only. */
+  function scheduleRecheck(): void {
+    cancelRecheck();
+    const atMs = view.recheckAtMs();
+    if (atMs === undefined || stopped) return;
+    cancelRecheck = clock.after(Math.max(RECHECK_MS, atMs - clock.now()), () => {
+      view.affectByTime();
+      schedule();
     });
   }
 
@@ -102,15 +119,17 @@ export function startController(options: ControllerOptions): Controller {
       await exposure.settled();
     },
     stop: async () => {
+      stopped = true;
       for (const watch of watches) watch.close();
       cancelTunnels?.();
+      cancelRecheck();
       await Promise.all([queue.stop(), exposure.stop()]);
     },
   };
 }
 
 /** What nothing may be decided without: an answer that is half known would be written, and taken back a moment later. */
-const NEEDED = ['Node', 'Gateway', 'Service', 'ConfigMap', 'BlockAffinity'] as const;
+const NEEDED = ['Node', 'Gateway', 'Service', 'ConfigMap', 'BlockAffinity', 'Lease'] as const;
 
 /** @param onEvent called after each change, with the kind when that kind is complete, and for each change of a TunnelEndpoint */
 function watchInto(store: ClusterStore, view: ClusterView, namespace: string, onEvent: (kind?: Kind) => void): Watch[] {
@@ -133,9 +152,16 @@ function watchInto(store: ClusterStore, view: ClusterView, namespace: string, on
       onEvent(event.type === 'synced' ? 'BlockAffinity' : undefined);
     }),
     store.watch('TunnelEndpoint', (event) => {
-      if (event.type === 'set') view.setEndpoint(event.object);
-      else if (event.type === 'delete') view.deleteEndpoint(event.name);
+      const isUrgent = event.type === 'set' && view.setEndpoint(event.object);
+      if (event.type === 'delete') view.deleteEndpoint(event.name);
       onEvent('TunnelEndpoint');
+      if (isUrgent) onEvent();
+    }),
+    store.watch('Lease', (event) => {
+      const of = event.type === 'set' ? event.object.metadata.namespace : event.type === 'delete' ? event.namespace : undefined;
+      if (event.type === 'set' && of === namespace) view.setLease(event.object);
+      else if (event.type === 'delete' && of === namespace) view.deleteLease(event.name);
+      onEvent(event.type === 'synced' ? 'Lease' : undefined);
     }),
     store.watch('Node', (event) => {
       if (event.type === 'set') view.setNode(event.object);
@@ -167,9 +193,10 @@ export async function reconcileOnce({
   clock = systemClock,
   namespace = DEFAULT_NAMESPACE,
 }: ControllerOptions): Promise<Reconciled[]> {
-  const view = createClusterView();
+  const view = createClusterView(clock);
   const [nodes, gateways, endpoints] = await Promise.all([store.list('Node'), store.list('Gateway'), store.list('TunnelEndpoint')]);
   const [blocks, configMaps, services] = await Promise.all([store.list('BlockAffinity'), store.list('ConfigMap'), store.list('Service')]);
+  const leases = await store.list('Lease');
   if (store.problems().length > 0) throw new UserError(store.problems());
   for (const configMap of configMaps) takeSwitches(view, namespace, configMap);
   for (const block of blocks) view.setBlock(block);
@@ -177,6 +204,7 @@ export async function reconcileOnce({
   for (const node of nodes) view.setNode(node);
   for (const gateway of gateways) view.setGateway(gateway);
   for (const endpoint of endpoints) view.setEndpoint(endpoint);
+  for (const lease of leases) if (lease.metadata.namespace === namespace) view.setLease(lease);
   const deps = { store, view, clock, log, recordEvent: createEventRecorder({ store, clock }) };
   const changed: Reconciled[] = [];
   const failed: string[] = [];

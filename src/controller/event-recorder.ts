@@ -1,6 +1,6 @@
 import type { Event } from '../api/core.ts';
 import type { Gateway } from '../api/gateway.ts';
-import type { GatewayEvent } from '../domain/gateway-status.ts';
+import type { GatewayEvent } from '../domain/election-events.ts';
 import { type Clock, formatTime } from '../lib/clock.ts';
 import { fnv1a } from '../lib/hash.ts';
 import { createRateLimit } from '../lib/rate-limit.ts';

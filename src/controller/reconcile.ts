@@ -1,5 +1,5 @@
 import type { Gateway } from '../api/gateway.ts';
-import type { GatewayEvent } from '../domain/gateway-status.ts';
+import type { GatewayEvent } from '../domain/election-events.ts';
 import { type Clock, formatTime } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';

@@ -120,7 +120,7 @@ async function serve({ store, lastContactMs, options, kube, metrics, log }: Runn
   }
 }
 
-const NOTHING = { gateways: 0, withoutEndpoint: 0, nodes: 0 };
+const NOTHING = { gateways: 0, withoutEndpoint: 0, nodes: 0, impaired: new Map<never, number>() };
 
 function notReady(webhooks: Webhooks | undefined): string | undefined {
   return webhooks?.isServing() === true ? undefined : 'the webhooks have no certificate yet';

@@ -1,8 +1,10 @@
-import type { Gateway } from '../api/gateway.ts';
+import type { Lease } from '../api/core.ts';
+import type { Gateway, ImpairedEndpoint } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import type { TunnelEndpoint, TunnelLink } from '../api/tunnel-endpoint.ts';
 import { compareText } from '../lib/compare.ts';
 import { formatIpPort } from '../net/ip.ts';
+import { nodeOfLease } from './agent-leases.ts';
 import { HOST_UNFIT } from './host-needs.ts';
 
 /** What `raven status -o json` prints. */
@@ -29,6 +31,10 @@ export interface GatewayLine {
   readonly addresses: readonly string[];
   readonly peersUp: number;
   readonly peersTotal: number;
+  /** What stands, or lately stood, against its endpoints. */
+  readonly impaired: readonly ImpairedEndpoint[];
+  /** When each tunnel endpoint's agent last renewed its Lease, by that node's clock (RFC 3339); agents that never did are missing. */
+  readonly heard: Readonly<Record<string, string>>;
 }
 
 export interface TunnelLine extends TunnelLink {
@@ -37,9 +43,14 @@ export interface TunnelLine extends TunnelLink {
 }
 
 /** Sums up what is stored. Pure; in order of name. */
-export function clusterStatus(gateways: readonly Gateway[], endpoints: readonly TunnelEndpoint[]): ClusterStatus {
+export function clusterStatus(
+  gateways: readonly Gateway[],
+  endpoints: readonly TunnelEndpoint[],
+  leases: readonly Lease[] = [],
+): ClusterStatus {
   const byNode = new Map(endpoints.map((each) => [each.metadata.name, each]));
-  const lines = gateways.map((gateway) => gatewayLine(gateway, byNode)).toSorted((a, b) => compareText(a.name, b.name));
+  const renewals = new Map(leases.map(({ metadata, spec }) => [nodeOfLease(metadata.name), spec.renewTime ?? undefined]));
+  const lines = gateways.map((gateway) => gatewayLine(gateway, byNode, renewals)).toSorted((a, b) => compareText(a.name, b.name));
   const tunnels = lines.flatMap(({ name, active }) =>
     active.flatMap((from) => (byNode.get(from)?.status?.links ?? []).map((link) => ({ from, fromGateway: name, ...link }))),
   );
@@ -63,7 +74,11 @@ function isWorking(endpoint: TunnelEndpoint | undefined): boolean {
   return endpoint !== undefined && endpoint.status?.conditions.some(({ reason }) => reason === HOST_UNFIT) !== true;
 }
 
-function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<string, TunnelEndpoint>): GatewayLine {
+function gatewayLine(
+  { metadata, spec, status }: Gateway,
+  byNode: ReadonlyMap<string, TunnelEndpoint>,
+  renewals: ReadonlyMap<string | undefined, string | undefined>,
+): GatewayLine {
   const active = (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel').map(({ nodeName }) => nodeName);
   const reports = active.flatMap((node) => byNode.get(node) ?? []);
   const links = reports.flatMap((report) => report.status?.links ?? []);
@@ -71,6 +86,10 @@ function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<st
   const standby = spec.endpoints
     .filter(({ type, nodeName }) => type === 'tunnel' && !active.includes(nodeName))
     .map(({ nodeName }) => nodeName);
+  const heard = spec.endpoints
+    .filter(({ type }) => type === 'tunnel')
+    .map(({ nodeName }) => [nodeName, renewals.get(nodeName)] as const)
+    .filter((each): each is readonly [string, string] => each[1] !== undefined);
   return {
     name: metadata.name,
     active,
@@ -88,6 +107,8 @@ function gatewayLine({ metadata, spec, status }: Gateway, byNode: ReadonlyMap<st
     addresses: reports.flatMap(({ spec: { addresses } }) => addresses.map(({ ip, port }) => formatIpPort(ip, port))),
     peersUp: links.filter(({ state }) => state === 'Up').length,
     peersTotal: links.length,
+    impaired: status?.impaired ?? [],
+    heard: Object.fromEntries(heard),
   };
 }
 

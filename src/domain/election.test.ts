@@ -2,19 +2,22 @@ import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { type Endpoint, type Gateway } from '../api/gateway.ts';
 import { DEFAULT_SWITCHES, electEndpoints, parseSwitches, type Switches } from './election.ts';
+import { type EndpointSigns, plainSigns } from './endpoint-fitness.ts';
 import { testGateway } from './test-objects.ts';
 
+const NOW = Date.UTC(2026, 0, 1);
 const BOTH: Switches = { tunnel: true, proxy: true };
 const names = (endpoints: readonly Endpoint[]): string => endpoints.map(({ nodeName, type }) => `${nodeName} ${type}`).join(', ');
 /** `b1 b3- b9?`: b1 Ready, b3 not, b9 no node of the region. */
-const readiness = (text: string): Map<string, boolean> =>
+const signsFrom = (text: string): Map<string, EndpointSigns> =>
   new Map(
     text
       .split(' ')
       .filter((word) => word !== '' && !word.endsWith('?'))
-      .map((word) => [word.replace('-', ''), !word.endsWith('-')]),
+      .map((word) => [word.replace('-', ''), plainSigns(!word.endsWith('-'))]),
   );
-const elect = (gateway: Gateway, nodes: string, switches = BOTH) => electEndpoints({ gateway, readiness: readiness(nodes), switches });
+const elect = (gateway: Gateway, nodes: string, switches = BOTH) =>
+  electEndpoints({ gateway, signs: signsFrom(nodes), switches, nowMs: NOW });
 
 describe('electEndpoints', () => {
   it.each<[rule: string, gateway: Gateway, nodes: string, active: string]>([
@@ -104,28 +107,36 @@ describe('electEndpoints', () => {
       const gateway = testGateway('x', input);
       return { ...gateway, status: { nodes: [], activeEndpoints: previous } };
     });
-  const anyReadiness = fc.uniqueArray(fc.tuple(nodeName, fc.boolean()), { selector: ([name]) => name });
+  const anySign = fc.record({
+    isReady: fc.boolean(),
+    drain: fc.constantFrom(undefined, 'it is cordoned'),
+    silence: fc.constantFrom(undefined, 'silent'),
+    isStale: fc.boolean(),
+    forwarding: fc.constantFrom(undefined, ...(['Ok', 'Failed', 'Unknown'] as const).map((state) => ({ state, since: '' }))),
+  });
+  const anySigns = fc.uniqueArray(fc.tuple(nodeName, anySign), { selector: ([name]) => name });
 
-  test.prop([anyGateway, anyReadiness])('is settled by its own result, whatever the objects hold', (gateway, nodes) => {
-    const input = { readiness: new Map(nodes), switches: BOTH };
+  test.prop([anyGateway, anySigns])('is settled by its own result, whatever the objects hold', (gateway, nodes) => {
+    const input = { signs: new Map(nodes), switches: BOTH, nowMs: NOW };
     const first = electEndpoints({ gateway, ...input });
-    const again = electEndpoints({ gateway: { ...gateway, status: { nodes: [], activeEndpoints: [...first.active] } }, ...input });
-    expect(again.active).toEqual(first.active);
-    expect([...again.elected, ...again.lost]).toEqual([]);
+    const status = { nodes: [], activeEndpoints: [...first.active], impaired: [...first.impaired] };
+    const again = electEndpoints({ gateway: { ...gateway, status }, ...input });
+    expect([again.active, again.impaired]).toEqual([first.active, first.impaired]);
+    expect([...again.elected, ...again.left, ...again.lost]).toEqual([]);
   });
 
-  test.prop([
-    anyGateway,
-    anyReadiness.chain((nodes) => fc.tuple(fc.constant(nodes), fc.shuffledSubarray(nodes, { minLength: nodes.length }))),
-  ])('does not depend on the order of nodes or of the last active ones', (gateway, [nodes, shuffled]) => {
-    const reversed = { ...gateway, status: { ...gateway.status, activeEndpoints: gateway.status.activeEndpoints.toReversed() } };
-    const a = electEndpoints({ gateway, readiness: new Map(nodes), switches: BOTH });
-    const b = electEndpoints({ gateway: reversed, readiness: new Map(shuffled), switches: BOTH });
-    expect(b.active).toEqual(a.active);
-  });
+  test.prop([anyGateway, anySigns.chain((nodes) => fc.tuple(fc.constant(nodes), fc.shuffledSubarray(nodes, { minLength: nodes.length })))])(
+    'does not depend on the order of nodes or of the last active ones',
+    (gateway, [nodes, shuffled]) => {
+      const reversed = { ...gateway, status: { ...gateway.status, activeEndpoints: gateway.status.activeEndpoints.toReversed() } };
+      const a = electEndpoints({ gateway, signs: new Map(nodes), switches: BOTH, nowMs: NOW });
+      const b = electEndpoints({ gateway: reversed, signs: new Map(shuffled), switches: BOTH, nowMs: NOW });
+      expect(b.active).toEqual(a.active);
+    },
+  );
 
-  test.prop([anyGateway, anyReadiness])('never takes more than Replicas, nor who is no node of the region', (gateway, nodes) => {
-    const { active } = electEndpoints({ gateway, readiness: new Map(nodes), switches: BOTH });
+  test.prop([anyGateway, anySigns])('never takes more than Replicas, nor who is no node of the region', (gateway, nodes) => {
+    const { active } = electEndpoints({ gateway, signs: new Map(nodes), switches: BOTH, nowMs: NOW });
     expect(active.filter(({ type }) => type === 'tunnel').length).toBeLessThanOrEqual(
       Math.max(gateway.spec.tunnelConfig?.Replicas ?? 0, 0),
     );

@@ -1,4 +1,4 @@
-import { type Gateway, validateGateway } from '../api/gateway.ts';
+import { type Gateway, type ImpairedEndpoint, IMPAIRMENTS, validateGateway } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { GATEWAY_LABEL } from '../api/names.ts';
 import type { TunnelLink } from '../api/tunnel-endpoint.ts';
@@ -104,12 +104,28 @@ function strangeness(name: string, region: string, lookup: NodeLookup): string |
   return `node ${name} ${found}: kubectl label node ${name} --overwrite ${GATEWAY_LABEL}=${region}`;
 }
 
+/** EndpointsFit: nothing stands against any endpoint; what did so lately is no objection. */
+export function endpointsFitCondition({ impaired, isCutOff }: Election): Verdict {
+  const worst = impaired.filter(({ state }) => state !== 'Recovered').toSorted((a, b) => weightOf(b) - weightOf(a));
+  const [first] = worst;
+  if (first === undefined)
+    return { type: 'EndpointsFit', status: 'True', reason: 'AllFit', message: 'nothing stands against any endpoint' };
+  const message = isCutOff ? 'the region is cut off: see RegionReachable' : listed(worst.map((each) => each.message));
+  return { type: 'EndpointsFit', status: 'False', reason: first.state, message };
+}
+
+function weightOf({ state }: ImpairedEndpoint): number {
+  return IMPAIRMENTS.indexOf(state);
+}
+
+export const REGION_REACHABLE = 'RegionReachable';
+
 /** RegionReachable: the API server hears from at least one of the region's endpoint nodes. */
 export function reachableCondition({ gateway, election, lookup }: ConditionInput): Verdict {
   const region = gateway.metadata.name;
   const names = [...new Set(candidatesOf(gateway).map(({ nodeName }) => nodeName))].filter((name) => lookup(name)?.region === region);
   const verdict = (status: Verdict['status'], reason: string, message: string): Verdict => ({
-    type: 'RegionReachable',
+    type: REGION_REACHABLE,
     status,
     reason,
     message,
@@ -124,7 +140,7 @@ export function reachableCondition({ gateway, election, lookup }: ConditionInput
   return verdict(
     'False',
     'AllNodesNotReady',
-    `no endpoint node is Ready (${listed(names, ', ')}): ${kept}. Check the region's uplink and its kubelets`,
+    `no endpoint node is ${names.some((name) => lookup(name)?.isReady) ? 'heard of' : 'Ready'} (${listed(names, ', ')}): ${kept}. Check the region's uplink and its kubelets`,
   );
 }
 

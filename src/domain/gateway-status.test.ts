@@ -5,6 +5,7 @@ import type { Condition } from '../api/meta.ts';
 import { EXTRA_CIDRS_ANNOTATION } from '../api/names.ts';
 import type { TunnelLink } from '../api/tunnel-endpoint.ts';
 import { DEFAULT_SWITCHES, type Switches } from './election.ts';
+import { type EndpointSigns, plainSigns } from './endpoint-fitness.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict } from './gateway-status.ts';
 import { type NodeFacts, nodeFacts } from './node-facts.ts';
 import { usableSubnets } from './overlap.ts';
@@ -18,19 +19,21 @@ interface Cluster {
   readonly nodes?: Readonly<Record<string, NodeInput>>;
   readonly switches?: Switches;
   readonly linksOf?: () => readonly TunnelLink[] | undefined;
+  readonly signs?: Readonly<Record<string, Partial<EndpointSigns>>>;
 }
 
 /** What a full pass over a cluster decides for each Gateway. */
 function decideAll(
-  { gateways, nodes = {}, switches = DEFAULT_SWITCHES, linksOf = () => undefined }: Cluster,
+  { gateways, nodes = {}, switches = DEFAULT_SWITCHES, linksOf = () => undefined, signs = {} }: Cluster,
   now = T0,
 ): Map<string, GatewayVerdict> {
   const facts = new Map<string, NodeFacts>(Object.entries(nodes).map(([name, input]) => [name, nodeFacts(testNode(name, input))]));
   const decided = gateways.map((each) => {
     const gateway = defaultGateway(each);
     const own = [...facts.values()].filter(({ region }) => region === gateway.metadata.name);
-    const view = { gateway, nodes: own, lookup: (name: string) => facts.get(name), linksOf, services: [], switches };
-    return { name: gateway.metadata.name, view, decision: decideRegion(view) };
+    const signsOf = ({ name, isReady, drain }: NodeFacts): EndpointSigns => ({ ...plainSigns(isReady), drain, ...signs[name] });
+    const view = { gateway, nodes: own, signsOf, lookup: (name: string) => facts.get(name), linksOf, services: [], switches };
+    return { name: gateway.metadata.name, view, decision: decideRegion(view, Date.parse(now)) };
   });
   const usable = usableSubnets(decided.map(({ name, decision }) => ({ name, cidrs: decision.region.cidrs })));
   return new Map(decided.map(({ name, view, decision }) => [name, gatewayStatus(view, decision, usable.get(name)?.overlaps ?? [], now)]));
@@ -54,6 +57,7 @@ describe('gatewayStatus', () => {
         "Ready True EndpointElected: active: tunnel b1 (1 of 1)",
         "Accepted True Valid: follows the API contract",
         "EndpointsKnown True NodesFound: the nodes of all endpoints belong to the region",
+        "EndpointsFit True AllFit: nothing stands against any endpoint",
         "RegionReachable True NodeReady: an endpoint node is Ready",
         "SubnetsUsable True AllUsable: all subnets of the region are routed",
       ]
@@ -194,15 +198,16 @@ describe('gatewayStatus', () => {
     expect(next['other']).toBe(1);
     expect(next.conditions!.map(({ type, status, lastTransitionTime }) => `${type} ${status} ${lastTransitionTime ?? '-'}`))
       .toMatchInlineSnapshot(`
-      [
-        "Ready True 2026-01-01T00:00:00Z",
-        "Accepted True 2026-01-01T00:00:00Z",
-        "EndpointsKnown True 2026-01-01T00:00:00Z",
-        "RegionReachable True 2026-01-01T00:00:00Z",
-        "SubnetsUsable False 2026-01-01T00:01:00Z",
-        "TunnelsUp True -",
-      ]
-    `);
+        [
+          "Ready True 2026-01-01T00:00:00Z",
+          "Accepted True 2026-01-01T00:00:00Z",
+          "EndpointsKnown True 2026-01-01T00:00:00Z",
+          "EndpointsFit False 2026-01-01T00:01:00Z",
+          "RegionReachable True 2026-01-01T00:00:00Z",
+          "SubnetsUsable False 2026-01-01T00:01:00Z",
+          "TunnelsUp True -",
+        ]
+      `);
   });
 
   it('says which tunnels are down and why, without what changes all the time; nothing before anybody reported, nor when its node is gone', () => {

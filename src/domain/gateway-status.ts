@@ -4,12 +4,16 @@ import type { Gateway, GatewayStatus } from '../api/gateway.ts';
 import type { Condition } from '../api/meta.ts';
 import { type TunnelLink, upOfTotal } from '../api/tunnel-endpoint.ts';
 import { type Election, electEndpoints, type Switches } from './election.ts';
+import { electionEvents, type GatewayEvent } from './election-events.ts';
+import type { EndpointSigns } from './endpoint-fitness.ts';
 import {
   acceptedCondition,
+  endpointsFitCondition,
   endpointsKnownCondition,
   newlyNamed,
   PEERS_CONNECTED,
   peersConnectedCondition,
+  REGION_REACHABLE,
   type NodeLookup,
   reachableCondition,
   readyCondition,
@@ -29,6 +33,8 @@ export interface RegionView {
   readonly nodes: readonly NodeFacts[];
   readonly lookup: NodeLookup;
   readonly switches: Switches;
+  /** What is known of each of `nodes` as a gateway. */
+  readonly signsOf: (node: NodeFacts) => EndpointSigns;
   /** Tunnels of a gateway node as it published them; undefined when it published nothing. */
   readonly linksOf: (node: string) => readonly TunnelLink[] | undefined;
   /** Services that expose it, as they are. */
@@ -41,13 +47,6 @@ export interface RegionDecision {
   readonly region: RegionStatus;
 }
 
-/** What the controller tells about a Gateway, once. */
-export interface GatewayEvent {
-  readonly type: 'Normal' | 'Warning';
-  readonly reason: string;
-  readonly message: string;
-}
-
 export interface GatewayVerdict {
   readonly status: GatewayStatus;
   /** Whether `status` is another than the Gateway has. */
@@ -57,9 +56,9 @@ export interface GatewayVerdict {
 }
 
 /** First half: who is active, and which subnets the region has. Pure. */
-export function decideRegion({ gateway, nodes, switches }: RegionView): RegionDecision {
-  const readiness = new Map(nodes.map(({ name, isReady }) => [name, isReady]));
-  const election = electEndpoints({ gateway, readiness, switches });
+export function decideRegion({ gateway, nodes, switches, signsOf }: RegionView, nowMs: number): RegionDecision {
+  const signs = new Map(nodes.map((node) => [node.name, signsOf(node)]));
+  const election = electEndpoints({ gateway, signs, switches, nowMs, returnedAtMs: returnedAtMs(gateway, nowMs) });
   return { election, region: regionStatus({ gateway, nodes, active: election.active }) };
 }
 
@@ -81,16 +80,18 @@ export function gatewayStatus(
     readyCondition(input),
     acceptedCondition(gateway),
     endpointsKnownCondition(input),
+    endpointsFitCondition(election),
     reachableCondition(input),
     peersConnectedCondition(activeTunnels(election).map((node) => ({ node, links: view.linksOf(node) }))),
     subnetsUsableCondition(problems),
   ].filter((verdict) => verdict !== undefined);
-  const { active: _, peers: __, exposed: ___, ...others } = previous ?? {};
+  const { active: _, peers: __, exposed: ___, impaired: ____, ...others } = previous ?? {};
   const status: GatewayStatus = {
     ...others,
     nodes: [...region.nodes],
     activeEndpoints: [...election.active],
     ...describeActive(view, election),
+    ...(election.impaired.length > 0 && { impaired: [...election.impaired] }),
     conditions: mergeConditions(previous?.conditions ?? [], verdicts, now),
   };
   const exposed = exposedAddresses({ ...gateway, status }, view.services);
@@ -100,10 +101,18 @@ export function gatewayStatus(
     status,
     isChanged: !isDeepStrictEqual(status, previous),
     events: [
-      ...electionEvents(election),
+      ...electionEvents(election, gateway),
       ...newlyNamed(problems, said).map(({ reason, message }) => ({ type: 'Warning' as const, reason, message })),
     ],
   };
+}
+
+/** When a region that was cut off was heard again: only now, when its status still says that it is cut off. */
+function returnedAtMs({ status }: Gateway, nowMs: number): number | undefined {
+  const reachable = status?.conditions?.find(({ type }) => type === REGION_REACHABLE);
+  if (reachable?.status === 'False') return nowMs;
+  const since = Date.parse((reachable?.status === 'True' ? reachable.lastTransitionTime : undefined) ?? '');
+  return Number.isNaN(since) ? undefined : since;
 }
 
 /** What `kubectl get gateways` shows. */
@@ -128,19 +137,4 @@ function mergeConditions(previous: readonly Condition[], verdicts: readonly Verd
     return { ...verdict, lastTransitionTime: isSame ? old.lastTransitionTime : now };
   });
   return [...ours, ...previous.filter(({ type }) => type !== PEERS_CONNECTED && !verdicts.some((verdict) => verdict.type === type))];
-}
-
-function electionEvents({ elected, lost }: Election): GatewayEvent[] {
-  return [
-    ...elected.map(({ nodeName, type }) => ({
-      type: 'Normal' as const,
-      reason: 'ActiveEndpointElected',
-      message: `node ${nodeName} is now an active ${type} endpoint`,
-    })),
-    ...lost.map(({ nodeName, type }) => ({
-      type: 'Warning' as const,
-      reason: 'ActiveEndpointLost',
-      message: `node ${nodeName} is no longer an active ${type} endpoint, and no other is left`,
-    })),
-  ];
 }

@@ -20,7 +20,7 @@ export function hasClosedFirewall({ findings }: NodePlan): boolean {
   return findings.some(({ reason }) => reason === FORWARD_DROPPED || reason === INPUT_DROPPED);
 }
 
-const FORWARD_DROPPED = 'ForwardDropped';
+export const FORWARD_DROPPED = 'ForwardDropped';
 const INPUT_DROPPED = 'InputDropped';
 
 /** Packets that must pass, and the rule that lets them. */

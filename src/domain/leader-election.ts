@@ -1,4 +1,5 @@
 import type { Lease } from '../api/core.ts';
+import { formatMicroTime } from '../lib/clock.ts';
 
 /** How long a leader may be silent, and how long it may go on without having said that it is there. */
 export interface LeaseTiming {
@@ -50,11 +51,11 @@ export function planLease(candidate: Candidate, lease: Lease | undefined, observ
 /** The lease given back: the next who looks takes it at once. Undefined when it is not ours. */
 export function releasedLease({ identity }: Candidate, lease: Lease | undefined, nowMs: number): Lease | undefined {
   if (lease === undefined || lease.spec.holderIdentity !== identity) return undefined;
-  return { ...lease, spec: { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(nowMs) } };
+  return { ...lease, spec: { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: formatMicroTime(nowMs) } };
 }
 
 function held({ identity, name, namespace, timing }: Candidate, lease: Lease | undefined, nowMs: number): Lease {
-  const now = microTime(nowMs);
+  const now = formatMicroTime(nowMs);
   const isOurs = lease?.spec.holderIdentity === identity;
   const { leaseTransitions } = (lease?.spec ?? {}) as { readonly leaseTransitions?: number };
   const transitions = lease === undefined ? 0 : (leaseTransitions ?? 0) + (isOurs ? 0 : 1);
@@ -69,9 +70,4 @@ function held({ identity, name, namespace, timing }: Candidate, lease: Lease | u
       leaseTransitions: transitions,
     },
   };
-}
-
-/** `metav1.MicroTime`: six digits of fraction. */
-function microTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/Z$/, '000Z');
 }

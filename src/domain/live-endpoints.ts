@@ -1,8 +1,11 @@
-import type { Endpoint, Gateway } from '../api/gateway.ts';
+import type { Endpoint, Gateway, ImpairedEndpoint } from '../api/gateway.ts';
 import { compareText } from '../lib/compare.ts';
 
 /** One carries a region's packets, one stands ready: a third would cost every other region one more tunnel. */
 const LIVE = 2;
+
+/** One that is drained stands ready until it stops: packets may still be on their way through it. */
+const UNFIT: ReadonlySet<string> = new Set(['NodeNotReady', 'AgentSilent', 'NotForwarding'] satisfies ImpairedEndpoint['state'][]);
 
 /** Whether nodes of two regions have a choice between endpoints of either, and so probe the tunnels between them. */
 export function hasChoice(a: { readonly live: readonly unknown[] }, b: { readonly live: readonly unknown[] }): boolean {
@@ -22,7 +25,11 @@ export function liveEndpoints(gateway: Gateway): Endpoint[] {
   const active = activeTunnels(gateway);
   if (active.length === 0) return [];
   const known = new Set(gateway.status?.nodes.map(({ nodeName }) => nodeName));
-  const standby = gateway.spec.endpoints.filter(({ type, nodeName }) => type === 'tunnel' && known.has(nodeName));
+  const unfit = new Set(gateway.status?.impaired?.filter(({ state }) => UNFIT.has(state)).map(({ nodeName }) => nodeName));
+  const standby = gateway.spec.endpoints
+    .filter(({ type, nodeName }) => type === 'tunnel' && known.has(nodeName))
+    // Of the unfit still rather one than none: the controller may be wrong, or its word old.
+    .toSorted((a, b) => Number(unfit.has(a.nodeName)) - Number(unfit.has(b.nodeName)));
   const byName = new Map(
     [...active, ...standby.filter((each) => !active.some(({ nodeName }) => nodeName === each.nodeName))].map((each) => [
       each.nodeName,

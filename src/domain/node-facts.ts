@@ -1,5 +1,5 @@
 import { isNodeReady, type Node } from '../api/core.ts';
-import { GATEWAY_LABEL } from '../api/names.ts';
+import { DRAIN_ANNOTATION, GATEWAY_LABEL } from '../api/names.ts';
 import { type Cidr, cidrContainsIp, parseCidr } from '../net/cidr.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
 import type { Finding } from './node-plan.ts';
@@ -11,6 +11,8 @@ export interface NodeFacts {
   /** Undefined when the node belongs to no region. */
   readonly region: string | undefined;
   readonly isReady: boolean;
+  /** Why other nodes should take over from it, in words; undefined when they need not. */
+  readonly drain: string | undefined;
   readonly privateIp: Ip | undefined;
   /** Pod CIDRs, without those that no other region may route; in the order of the Node. */
   readonly subnets: readonly Cidr[];
@@ -45,11 +47,19 @@ export function nodeFacts(node: Node, blocks?: readonly string[]): NodeFacts {
     name,
     region: labels?.[GATEWAY_LABEL] || undefined,
     isReady: isNodeReady(node),
+    drain: drainOf(node),
     privateIp: addresses[0],
     subnets,
     lacksBlocks: hasCalico(node) && blocks === undefined,
     findings,
   };
+}
+
+/** `kubectl drain` leaves the pods of DaemonSets alone: that the node is cordoned is all that shows of it here. */
+function drainOf({ metadata, spec }: Node): string | undefined {
+  const asked = metadata.annotations?.[DRAIN_ANNOTATION]?.trim().toLowerCase();
+  if (asked === 'true') return `its annotation ${DRAIN_ANNOTATION} is true`;
+  return spec.unschedulable === true && asked !== 'false' ? 'it is cordoned' : undefined;
 }
 
 function internalAddresses({ status }: Node): Ip[] {

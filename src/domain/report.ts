@@ -4,6 +4,7 @@ import { type TunnelAddress, type StandbyLink, type TunnelEndpoint, type TunnelL
 import { formatTime } from '../lib/clock.ts';
 import { familyOf, formatIpPort, type Ip, isGlobalIp, parseIp } from '../net/ip.ts';
 import type { LocalFacts } from './facts.ts';
+import { describeForwarding, type ForwardingFault } from './forwarding.ts';
 import { HOST_UNFIT } from './host-needs.ts';
 import type { NodePlan, PathPlan } from './node-plan.ts';
 import { type GatewayNode, regionOfNode, type Snapshot } from './snapshot.ts';
@@ -31,6 +32,8 @@ export interface ReportInput {
   readonly rtts: ReadonlyMap<string, number>;
   /** Addresses of host names; those that are not resolved yet are missing. */
   readonly resolved: ReadonlyMap<string, readonly Ip[]>;
+  /** That nothing gets across this node, as measured by its agent; undefined: it was not found so. */
+  readonly forwarding?: ForwardingFault | undefined;
   readonly previous: TunnelEndpoint | undefined;
   readonly nowMs: number;
 }
@@ -65,6 +68,13 @@ export function describeEndpoint(input: ReportInput): TunnelEndpoint | undefined
       links,
       ...(standbyLinks.length > 0 && { standbyLinks }),
       peers: upOfTotal(links),
+      forwarding: describeForwarding({
+        links,
+        findings: plan.findings,
+        measured: input.forwarding,
+        previous: previous?.status?.forwarding,
+        nowMs: input.nowMs,
+      }),
       conditions: describeConditions(links, input),
     },
   };

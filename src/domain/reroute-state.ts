@@ -28,6 +28,8 @@ export interface RerouteView {
   readonly tunnels: readonly string[];
   /** Far endpoints that this node probes by its ordinary routes. */
   readonly through: readonly string[];
+  /** A firewall of this machine drops what it should pass on. */
+  readonly isBlocked: boolean;
 }
 
 export interface Track {
@@ -182,12 +184,17 @@ function withTrack(state: RerouteState, kind: ProbeKind, target: string, track: 
 }
 
 /** Whether this node, as an endpoint, gets packets to other regions: what it tells everybody. */
-export function forwards(state: RerouteState, { tunnels }: RerouteView, nowMs: number): boolean {
-  if (nowMs < state.distrustedUntilMs) return false;
+export function forwards(state: RerouteState, { tunnels, isBlocked }: RerouteView, nowMs: number): boolean {
+  if (isBlocked || isDistrusted(state, nowMs)) return false;
   const measured = tunnels
     .map((peer) => trackOf(state, 'tunnel', peer))
     .filter(({ heardMs, misses }) => heardMs !== undefined || misses >= MISSES);
   return measured.length === 0 || measured.some((track) => !isSilent(track, nowMs));
+}
+
+/** All who send through it say that nothing gets across. */
+export function isDistrusted({ distrustedUntilMs }: RerouteState, nowMs: number): boolean {
+  return nowMs < distrustedUntilMs;
 }
 
 /** Whether they did at the last attempt: what others are told. */

@@ -4,6 +4,7 @@ import { fnv1a } from '../lib/hash.ts';
 import { hostCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { probeAddress } from '../net/probe-address.ts';
+import { FORWARD_DROPPED } from './host-findings.ts';
 import type { NodePlan } from './node-plan.ts';
 import type { RerouteView } from './reroute-state.ts';
 import { type GatewayNode, type Region, regionOfNode, type Snapshot } from './snapshot.ts';
@@ -31,7 +32,7 @@ export interface Watch {
 const THROUGH = 3;
 
 /** Pure. undefined where there is no choice to make: no region has two live endpoints, or the node is in none. */
-export function planWatch(snapshot: Snapshot, node: string, { routes }: NodePlan): Watch | undefined {
+export function planWatch(snapshot: Snapshot, node: string, { routes, findings }: NodePlan): Watch | undefined {
   const own = regionOfNode(snapshot, node);
   if (own === undefined) return undefined;
   const hasStandby = own.live.length > 1;
@@ -51,6 +52,7 @@ export function planWatch(snapshot: Snapshot, node: string, { routes }: NodePlan
       others: others.map(({ name, live }) => ({ name, live: comparable(live, tunnel) })),
       tunnels: [...tunnel.keys()],
       through: [...through.keys()],
+      isBlocked: findings.some(({ reason }) => reason === FORWARD_DROPPED),
     },
     probeIp: tunnel.size > 0 ? probeAddress(node) : undefined,
     address: hasStandby ? own.nodes.find(({ name }) => name === node)?.privateIp : undefined,

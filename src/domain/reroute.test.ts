@@ -11,6 +11,7 @@ const ordinary: RerouteView = {
   others: [{ name: 'a', live: [] }],
   tunnels: [],
   through: ['a1'],
+  isBlocked: false,
 };
 const endpoint = (node: string): RerouteView => ({
   node,
@@ -18,6 +19,7 @@ const endpoint = (node: string): RerouteView => ({
   others: [{ name: 'a', live: ['a1', 'a3'] }],
   tunnels: ['a1', 'a3'],
   through: [],
+  isBlocked: false,
 });
 
 interface Truth {
@@ -85,6 +87,14 @@ class Node {
 const well = (): Node => new Node(ordinary).repeat(8, 'lan b1 carries', 'lan b3', 'through a1');
 
 describe('an ordinary node', () => {
+  it('says that it does not forward, and leaves by the other, while a firewall of its own machine is in the way', () => {
+    const node = new Node(endpoint('b1')).repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3');
+    expect([node.state.choices.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
+    node.view = { ...node.view, isBlocked: true };
+    node.step('lan b3', 'tunnel a1', 'tunnel a3');
+    expect([node.state.choices.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b3', false]);
+  });
+
   it('leaves by the endpoint that the controller chose', () => {
     expect(well().exit).toBe('b1');
   });

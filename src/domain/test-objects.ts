@@ -10,18 +10,19 @@ export interface NodeInput {
   readonly podCIDRs?: readonly string[];
   readonly podCIDR?: string;
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly cordoned?: boolean;
 }
 
 /** A Node for tests, parsed as the store would. */
 export function testNode(
   name: string,
-  { region, ready = 'True', ip = '192.168.1.10', podCIDRs, podCIDR, annotations }: NodeInput = {},
+  { region, ready = 'True', ip = '192.168.1.10', podCIDRs, podCIDR, annotations, cordoned }: NodeInput = {},
 ): Node {
   return nodeSchema.parse({
     apiVersion: 'v1',
     kind: 'Node',
     metadata: { name, labels: region === undefined ? {} : { [GATEWAY_LABEL]: region }, ...(annotations && { annotations }) },
-    spec: { ...(podCIDRs && { podCIDRs }), ...(podCIDR !== undefined && { podCIDR }) },
+    spec: { ...(podCIDRs && { podCIDRs }), ...(podCIDR !== undefined && { podCIDR }), ...(cordoned && { unschedulable: true }) },
     status: { addresses: [{ type: 'InternalIP', address: ip }], conditions: [{ type: 'Ready', status: ready }] },
   });
 }

@@ -18,3 +18,8 @@ export const systemClock: Clock = {
 export function formatTime(epochMs: number): string {
   return new Date(epochMs).toISOString().replace(/\.\d{3}Z$/, 'Z');
 }
+
+/** `metav1.MicroTime`, as in Leases: six digits of fraction, UTC. */
+export function formatMicroTime(epochMs: number): string {
+  return new Date(epochMs).toISOString().replace(/Z$/, '000Z');
+}

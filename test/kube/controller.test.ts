@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import type { Node, Service } from '../../src/api/core.ts';
+import { pino } from 'pino';
+import { createLeaseKeeper, type LeaseKeeper } from '../../src/agent/lease-keeper.ts';
+import type { Lease, Node, Service } from '../../src/api/core.ts';
 import { type Gateway, gatewaySchema } from '../../src/api/gateway.ts';
 import type { Kind } from '../../src/api/kinds.ts';
 import { testNode } from '../../src/domain/test-objects.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openKube } from '../../src/store/open-store.ts';
 import type { KubeClient } from '../../src/store/kube/kube-client.ts';
 import { resourcePath } from '../../src/store/kube/resource-path.ts';
 import { freePorts, kubectl } from './api-server.ts';
@@ -145,6 +149,53 @@ describe.skipIf(missing !== undefined)('raven controller, on a real API server',
       await vi.waitFor(async () => expect(await subnets('b2')).toEqual(['10.9.0.64/26', '10.9.0.128/26']), PATIENCE);
       await kubectl(kubeconfig, ['delete', 'blockaffinity.crd.projectcalico.org', 'b2-one', 'b2-two']);
       await vi.waitFor(async () => expect(await subnets('b2')).toEqual(['10.2.0.0/24']), PATIENCE);
+    });
+
+    it('elects by the Leases that agents renew: away from one that is about to stop, and from one that is cordoned (R23)', async () => {
+      const store = await openKube(`kube:${kubeconfig}`, { env: {} });
+      const log = pino({ level: 'silent' });
+      const keeperOf = (name: string): LeaseKeeper =>
+        createLeaseKeeper({ node: name, namespace: NAMESPACE, store, clock: systemClock, log });
+      const keepers = [keeperOf('b1'), keeperOf('b3')];
+      // What an earlier test did to b1 is remembered.
+      const reasons = async (): Promise<string> =>
+        (await gateway()).status?.impaired?.flatMap(({ state }) => (state === 'Recovered' ? [] : [state])).join(' ') ?? '';
+      const cordon = (name: string, unschedulable: boolean | null): Promise<unknown> =>
+        patch(resourcePath('Node', name), { spec: { unschedulable } });
+      try {
+        for (const keeper of keepers) keeper.set(true);
+        await vi.waitFor(async () => expect(await get<Lease>('Lease', 'raven-agent-b3', NAMESPACE)).toBeDefined(), PATIENCE);
+        expect(await active()).toBe('b1');
+        keepers[0]!.announceStop();
+        await vi.waitFor(async () => expect([await active(), await reasons()]).toEqual(['b3', 'Draining']), PATIENCE);
+        keepers[0]!.set(false);
+        await keepers[0]!.close();
+        const again = keeperOf('b1');
+        keepers.push(again);
+        again.set(true);
+        await vi.waitFor(async () => expect([await active(), await reasons()]).toEqual(['b3', '']), PATIENCE);
+        await cordon('b3', true);
+        await vi.waitFor(async () => expect([await active(), await reasons()]).toEqual(['b1', 'Draining']), PATIENCE);
+        await cordon('b3', null);
+        await vi.waitFor(async () => expect([await active(), await reasons()]).toEqual(['b1', '']), PATIENCE);
+        const lease = await get<Lease>('Lease', 'raven-agent-b1', NAMESPACE);
+        expect(lease.spec).toMatchObject({ holderIdentity: 'b1', leaseDurationSeconds: 30 });
+        const events = await kubectl(kubeconfig, [
+          'get',
+          'events',
+          '-n',
+          'default',
+          '-o',
+          'jsonpath={range .items[*]}{.message}{"\\n"}{end}',
+        ]);
+        expect(events).toContain('tunnel moved from b1 to b3: node b1 is to be left: its agent is about to stop');
+        expect(events).toContain('tunnel moved from b3 to b1: node b3 is to be left: it is cordoned');
+      } finally {
+        for (const keeper of keepers) await keeper.close();
+        await store.close();
+        await cordon('b3', null);
+        await kubectl(kubeconfig, ['delete', 'lease', 'raven-agent-b1', 'raven-agent-b3', '-n', NAMESPACE, '--ignore-not-found']);
+      }
     });
 
     it('keeps a Service on the active endpoint, and tells where the load balancer is (R13)', async () => {

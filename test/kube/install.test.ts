@@ -6,6 +6,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { MANIFESTS_FILE, renderManifests } from '../../scripts/generate/manifests.ts';
+import { createLeaseKeeper } from '../../src/agent/lease-keeper.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { Logger } from '../../src/lib/logger.ts';
+import { openKube } from '../../src/store/open-store.ts';
 import { compareText } from '../../src/lib/compare.ts';
 import { kubeconfig } from '../../src/lab/control-plane/control-plane.ts';
 import { AGENT_DAEMONSET, AGENT_LEASE_PREFIX } from '../../src/api/names.ts';
@@ -90,6 +94,15 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
     expect(wireguard()).toMatch(/vpn-driver: "?wireguard/);
     expect(wireguard()).not.toContain('VPN_CONNECTION_PSK');
     expect(wireguard(...SECRET)).toMatch(/VPN_CONNECTION_PSK\s+valueFrom: \{ secretKeyRef: \{ name: raven-agent-secret,/);
+  });
+
+  it('gives agents that are to drain the time for it, and charon too', () => {
+    const { output } = helm('template', 'raven', CHART, ...SECRET, '--set', 'drain.onStop=true,drain.timeoutSeconds=45');
+    expect(output.match(/- --drain\n/g)).toHaveLength(1);
+    expect(output.match(/- --drain-timeout=45\n/g)).toHaveLength(2);
+    expect(output).toContain('terminationGracePeriodSeconds: 65');
+    expect(helm('template', 'raven', CHART, ...SECRET).output).not.toContain('--drain');
+    expect(helm('template', 'raven', CHART, ...SECRET, '--set', 'drain.timeoutSeconds=0').output).toMatch(/drain\/timeoutSeconds/);
   });
 
   it('is the same without Helm, and declares the webhooks that the controller serves', () => {
@@ -187,7 +200,7 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
         "endpointslices.discovery.k8s.io  []  []  [get list watch create patch delete]",
         "gateways.raven.openyurt.io  []  []  [get list watch]",
         "gateways.raven.openyurt.io/status  []  []  [patch]",
-        "leases.coordination.k8s.io  []  []  [create]",
+        "leases.coordination.k8s.io  []  []  [list watch create]",
         "leases.coordination.k8s.io  []  [raven-controller]  [get update]",
         "mutatingwebhookconfigurations.admissionregistration.k8s.io  []  [raven-mutating-webhook]  [get patch]",
         "nodes  []  []  [get list watch]",
@@ -238,6 +251,24 @@ describe.skipIf(missing !== undefined || helmFile === undefined)('an installatio
       await apply(b1, TUNNEL_ENDPOINT('b1'));
       await kubectl(b1, ['delete', 'tunnelendpoint', 'b1']);
       expect(await kubectl(b1, ['get', 'gateways,tunnelendpoints', '-o', 'name'])).toContain('tunnelendpoint.raven.openyurt.io/a1');
+    });
+
+    it('renews that Lease with the rights that it has', async () => {
+      const store = await openKube(`kube:${a1}`, { env: {} });
+      const warnings: string[] = [];
+      const note = (_: unknown, message?: string): void => void warnings.push(message ?? '');
+      const log = { info: note, warn: note } as unknown as Logger;
+      const keeper = createLeaseKeeper({ node: 'a1', namespace: NAMESPACE, store, clock: systemClock, log });
+      const renewed = (): Promise<string> =>
+        admin(['get', 'lease', `${AGENT_LEASE_PREFIX}a1`, '-n', NAMESPACE, '-o', 'jsonpath={.spec.renewTime}']);
+      try {
+        keeper.set(true);
+        await vi.waitFor(async () => expect(await renewed()).not.toBe(''), PATIENCE);
+        expect(warnings).toEqual([]);
+      } finally {
+        await keeper.close();
+        await store.close();
+      }
     });
 
     it("refuses an agent that writes another node's objects, in every way", async () => {

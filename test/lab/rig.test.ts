@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { eventually, Lab, type LabNode, must, raven, run } from './harness.ts';
+import { type Loss, lostDuring } from './loss.ts';
 
 /** The rig of the requirements: A in a cloud, B and C behind NATs, masquerade by both iptables, rp_filter strict, b1 and c1 with one address. */
 
@@ -263,6 +264,73 @@ describe('rig', () => {
     }
   });
 
+  const untilRole = (name: string, role: string): Promise<true> =>
+    eventually(`${name} is ${role}`, async () => (await lab.node(name)).role === role);
+
+  /** What is lost between ordinary nodes, into and out of region B, until `name` carries for it and everybody is as planned. */
+  async function lostUntilMoved(name: string, begin: () => Promise<unknown>): Promise<readonly Loss[]> {
+    let inner: Loss | undefined;
+    const outer = await lostDuring(lab, ['b2', 'a2'], async () => {
+      inner = await lostDuring(lab, ['c2', 'b2'], async () => {
+        await begin();
+        await untilRole(name, 'gateway');
+        await Promise.all(['a1', 'b2', 'b3', 'c1'].map(settled));
+      });
+    });
+    return [outer, inner!];
+  }
+
+  it('loses nothing while a cordoned gateway gives its part to another, which keeps it (R23)', async () => {
+    const file = join(store, 'nodes.yaml');
+    const original = await readFile(file, 'utf8');
+    const documents = parseAllDocuments(original);
+    documents.find((doc) => doc.getIn(['metadata', 'name']) === 'b1')!.setIn(['spec', 'unschedulable'], true);
+    try {
+      const losses = await lostUntilMoved('b3', () => writeFile(file, documents.map(String).join('')));
+      const { stdout } = await raven('status', '--store', `dir:${store}`);
+      expect(stdout).toContain('node b1 is to be left: it is cordoned');
+      expect(losses.map(({ lost }) => lost)).toEqual([0, 0]);
+    } finally {
+      await writeFile(file, original);
+    }
+    await untilRole('b1', 'standby');
+    await eventually(
+      'nothing stands against b1',
+      async () => !(await raven('status', '--store', `dir:${store}`)).stdout.includes('b1 is to be left'),
+    );
+    expect((await lab.node('b3')).role).toBe('gateway');
+  });
+
+  it('loses nothing while an agent that is told to stop lets another node take over first (R23)', async () => {
+    const agent = (await lab.node('b3')).processes.find(({ program }) => program === 'agent')!;
+    const argv = (await readFile(`/proc/${agent.pid}/cmdline`, 'utf8')).split('\0').filter((word) => word !== '');
+    await lab.raven('lab', 'kill', 'b3/agent');
+    let said = '';
+    const draining = spawn('ip', ['netns', 'exec', netnsOf('b3'), ...argv, '--drain'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise<number | null>((resolve) => draining.once('exit', resolve));
+    for (const stream of [draining.stdout, draining.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    try {
+      await eventually('the agent works', async () => said.includes('"role"'));
+      const losses = await lostUntilMoved('b1', async () => draining.kill('SIGTERM'));
+      expect(await ended).toBe(0);
+      expect(said).toContain('another endpoint was elected');
+      expect(said).toMatch(/drained: nothing of others comes here any more/);
+      expect(losses.map(({ lost }) => lost)).toEqual([0, 0]);
+    } finally {
+      draining.kill('SIGKILL');
+      await lab.raven('lab', 'start', 'b3/agent');
+    }
+    await eventually('b3 is ready to be elected again', async () => {
+      const lease = JSON.parse(
+        (await raven('get', 'leases', 'raven-agent-b3', '-n', 'kube-system', '-o', 'json', '--store', `dir:${store}`)).stdout,
+      ) as {
+        readonly metadata: { readonly annotations?: object };
+      };
+      return !('raven.openyurt.io/draining' in (lease.metadata.annotations ?? {}));
+    });
+    nodes = (await lab.list()).nodes;
+  });
+
   it('lets another node take over when a gateway loses power, and takes it back without a bounce (R26)', async () => {
     expect((await lab.raven('lab', 'kill', 'b1')).code).toBe(0);
     await eventually('b3 is the gateway', async () => (await lab.node('b3')).role === 'gateway');
@@ -296,5 +364,23 @@ describe('rig', () => {
       await writeFile(file, original);
     }
     await eventually('every pair', async () => (await lab.matrix()).ok);
+  });
+
+  it('elects another gateway when a firewall drops what the active one should forward (R20)', async () => {
+    const [from, to] = (await lab.node('b1')).role === 'gateway' ? (['b1', 'b3'] as const) : (['b3', 'b1'] as const);
+    const iptables = (...args: string[]): Promise<unknown> => must(['ip', 'netns', 'exec', netnsOf(from), 'iptables-nft', '-w', ...args]);
+    await iptables('-I', 'FORWARD', '-j', 'DROP');
+    try {
+      await untilRole(to, 'gateway');
+      await eventually('b2 reaches A again', async () => (await lab.matrix('--from', 'pod-b2', '--to', 'a')).ok);
+      const { stdout } = await raven('status', '--store', `dir:${store}`);
+      expect(stdout).toContain(`${from} (NotForwarding)`);
+      const why = `tunnel moved from ${from} to ${to}: node ${from} does not forward: a firewall`;
+      expect((await raven('get', 'events', '--store', `dir:${store}`)).stdout).toContain(why);
+    } finally {
+      await iptables('-D', 'FORWARD', '-j', 'DROP');
+    }
+    await eventually('every pair', async () => (await lab.matrix()).ok);
+    expect((await lab.node(to)).role).toBe('gateway');
   });
 });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, Lab, type LabList, raven } from './harness.ts';
+import { lostDuring } from './loss.ts';
 import { ROUTABLE } from './topologies.ts';
 
 /** Regions that need no tunnel between them (R14). */
@@ -69,28 +70,6 @@ async function captured(work: () => Promise<unknown>): Promise<string[]> {
 const between = (lines: readonly string[], a: string, b: string) =>
   lines.filter((line) => line.includes(`${a}.`) && line.includes(`${b}.`));
 
-/** Packets lost while `work` runs, at 100 a second, with what ping said. */
-async function lostDuring(from: string, to: string, work: () => Promise<unknown>): Promise<{ sent: number; lost: number }> {
-  const source = await lab.podOn(from);
-  const target = (await lab.podOn(to)).ips[0]!.split('/')[0]!;
-  const ping = spawn('ip', ['netns', 'exec', source.netns, 'ping', '-n', '-i', '0.01', target], { stdio: ['ignore', 'pipe', 'inherit'] });
-  try {
-    let said = '';
-    ping.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    await eventually('the first answers', async () => said.split('\n').length > 20);
-    await work();
-    const before = said.length;
-    await eventually('answers after it', async () => said.slice(before).split('\n').length > 100);
-    const ended = new Promise((resolve) => ping.once('exit', resolve));
-    ping.kill('SIGINT');
-    await ended;
-    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? [];
-    return { sent: Number(sent), lost: Number(sent) - Number(received) };
-  } finally {
-    ping.kill('SIGKILL');
-  }
-}
-
 async function mark(value: string): Promise<void> {
   const file = join(list.store, 'gateways.yaml');
   const text = await readFile(file, 'utf8');
@@ -126,7 +105,7 @@ describe('routable regions', () => {
       ['vpc-1', PLAIN],
       ['""', ENCRYPTED],
     ] as const) {
-      const { sent, lost } = await lostDuring('a2', 'd2', async () => {
+      const { sent, lost } = await lostDuring(lab, ['a2', 'd2'], async () => {
         await mark(value);
         await eventually(`links with ${value}`, async () => (await links()).join() === wanted.join());
       });

@@ -71,7 +71,9 @@ export function parseLinks(text: string, addresses: { readonly anchors: string; 
 }
 
 function parseAddresses(text: string): ReadonlyMap<string | undefined, readonly string[]> {
-  return new Map(addressesJson.parse(JSON.parse(text)).map(({ ifname, addr_info: all }) => [ifname, all.flatMap(({ local }) => local ?? [])]));
+  return new Map(
+    addressesJson.parse(JSON.parse(text)).map(({ ifname, addr_info: all }) => [ifname, all.flatMap(({ local }) => local ?? [])]),
+  );
 }
 
 function toLink(link: LinkJson, addresses: Pick<LinkState, 'anchored' | 'probeIps'>): LinkState | undefined {

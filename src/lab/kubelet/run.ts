@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lease } from '../../api/core.ts';
+import { formatMicroTime } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { ClusterStore } from '../../store/cluster-store.ts';
 import { NODE_LEASE_NAMESPACE } from '../supervisor/readiness.ts';
@@ -25,8 +26,7 @@ export async function runKubelet(store: ClusterStore, node: string, signal: Abor
 
 async function renew(store: ClusterStore, node: string, known: Lease | undefined): Promise<Lease> {
   const current = known ?? (await store.get('Lease', node, NODE_LEASE_NAMESPACE));
-  // metav1.MicroTime
-  const renewTime = new Date().toISOString().replace('Z', '000Z');
+  const renewTime = formatMicroTime(Date.now());
   return store.apply('Lease', {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
