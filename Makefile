@@ -67,6 +67,11 @@ bench: ## figures: throughput, plan and resync cost, memory, start
 	@$(MAKE) -s dist/.built
 	@$(node) bench/bench.ts
 
+chaos: ## faults under traffic, and what they cost; ARGS='--soak', ARGS=--list (docs/chaos.md)
+	$(setup) lab e2e build $(if $(or $(findstring store kube,$(ARGS)),$(findstring store both,$(ARGS))),kube)
+	@$(MAKE) -s dist/.built
+	@$(node) chaos/chaos.ts $(ARGS)
+
 lint: ## linter, format, types, dead code
 	$(setup) build
 	@$(node) scripts/test.ts lint
@@ -82,4 +87,4 @@ format: ## bring the sources into form
 clean: ## remove what was built
 	rm -rf dist coverage
 
-.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel test-kernel-matrix bench lint generate format clean
+.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel test-kernel-matrix bench chaos lint generate format clean

@@ -1,12 +1,18 @@
-/** Prints a table for the note: a title, aligned columns, and what one row means. */
-export function printTable(title: string, columns: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
+type Rows = readonly (readonly (string | number)[])[];
+
+/** Prints a table for the note. */
+export function printTable(title: string, columns: readonly string[], rows: Rows): void {
+  process.stdout.write(formatTable(title, columns, rows));
+}
+
+/** A title and aligned columns, as Markdown. */
+export function formatTable(title: string, columns: readonly string[], rows: Rows): string {
   const cells = [columns, ...rows.map((row) => row.map(String))];
   const widths = columns.map((_, i) => Math.max(...cells.map((row) => (row[i] ?? '').length)));
   const line = (row: readonly (string | number)[]): string =>
     `| ${row.map((cell, i) => String(cell).padEnd(widths[i] ?? 0)).join(' | ')} |`;
-  process.stdout.write(
-    `\n### ${title}\n\n${line(columns)}\n| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |\n${rows.map((row) => `${line(row)}\n`).join('')}`,
-  );
+  const ruler = widths.map((width) => '-'.repeat(width)).join(' | ');
+  return `\n### ${title}\n\n${line(columns)}\n| ${ruler} |\n${rows.map((row) => `${line(row)}\n`).join('')}`;
 }
 
 export function median(values: readonly number[]): number {

@@ -1,4 +1,5 @@
 import { execFile, type ExecFileException } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** A lab driven as its users drive it: through `bin/raven` and the JSON that it prints. */
@@ -166,7 +167,7 @@ export class Lab {
 
   /** What `raven plan --diff` would still change on a node; empty when the kernel is as planned. */
   async drift(node: LabNode): Promise<string> {
-    const { store } = await this.list();
+    const kubeconfig = `/run/raven-lab/${this.name}/nodes/${node.name}/agent.kubeconfig`;
     const { stdout, stderr, code } = await run([
       'ip',
       'netns',
@@ -175,7 +176,7 @@ export class Lab {
       RAVEN,
       'plan',
       '--store',
-      `dir:${store}`,
+      existsSync(kubeconfig) ? `kube:${kubeconfig}` : `dir:/run/raven-lab/${this.name}/store`,
       '--node',
       node.name,
       '--diff',
