@@ -7,11 +7,12 @@ import { benchKubeChange } from './kube-change.ts';
 import { benchKubeController } from './kube-controller.ts';
 import { benchKubeRequests } from './kube-requests.ts';
 import { benchDriverChange } from './driver-change.ts';
+import { benchForwarding } from './forwarding.ts';
 import type { Driver } from './hand-made/hand-made.ts';
 import { benchThroughput } from './throughput.ts';
 
 /**
- * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, driver-change, kube-requests, kube-change, kube-controller, throughput,
+ * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, driver-change, kube-requests, kube-change, kube-controller, forwarding, throughput,
  * throughput-kernel. `--driver ipsec|wireguard`, `--seconds N` and `--rounds N` are for the last two: `node bench/bench.ts throughput --driver ipsec`.
  */
 const DRIVERS: readonly Driver[] = ['ipsec', 'wireguard'];
@@ -27,7 +28,8 @@ const parts = new Map<string, () => Promise<void>>([
   ['kube-requests', benchKubeRequests],
   ['kube-change', benchKubeChange],
   ['kube-controller', benchKubeController],
-  ['throughput', () => benchThroughput({ drivers, seconds: count('seconds', 1), rounds: count('rounds', 5) })],
+  ['forwarding', benchForwarding],
+  ['throughput', () => benchThroughput({ drivers, seconds: count('seconds', 1), rounds: count('rounds', 9) })],
   ['throughput-kernel', throughputInVm],
 ]);
 
@@ -62,24 +64,14 @@ async function benchPlan(): Promise<void> {
   run('unshare', '-n', process.execPath, fileURLToPath(new URL('plan.ts', import.meta.url)));
 }
 
-/** The same comparison with kernel ESP, under the distribution's kernel; software emulation makes the figures small, not the ratio. */
+/** The same comparison with the kernel's data path, under the distribution's kernel. A round of all rows takes some 3 minutes there. */
 async function throughputInVm(): Promise<void> {
   const vm = fileURLToPath(new URL('../scripts/vm.ts', import.meta.url));
-  const options = ['--seconds', String(count('seconds', 2)), '--rounds', String(count('rounds', 2))];
+  const options = ['--seconds', String(count('seconds', 1)), '--rounds', String(count('rounds', 3))];
+  process.stdout.write('\nIn a machine emulated by software: the figures are small, and single ratios scatter by a quarter.\n');
   for (const driver of drivers) {
-    run(
-      process.execPath,
-      vm,
-      '--timeout',
-      '900',
-      '--',
-      process.execPath,
-      fileURLToPath(import.meta.url),
-      'throughput',
-      '--driver',
-      driver,
-      ...options,
-    );
+    const bench = [process.execPath, fileURLToPath(import.meta.url), 'throughput', '--driver', driver, ...options];
+    run(process.execPath, vm, '--timeout', '900', '--', ...bench);
   }
 }
 

@@ -17,13 +17,19 @@ export function formatTable(title: string, columns: readonly string[], rows: Row
 
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  const [low, high] = [sorted[Math.ceil(sorted.length / 2) - 1], sorted[Math.floor(sorted.length / 2)]];
+  return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
 }
 
 /** The smallest value that a share of all do not exceed. @param share 0 to 1 */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
+/** Between which values half of all lie, a quarter below and a quarter above. */
+export function middleHalf(values: readonly number[]): [number, number] {
+  return [percentile(values, 0.25), percentile(values, 0.75)];
 }
 
 export function round(value: number, digits = 1): string {

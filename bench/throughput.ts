@@ -6,7 +6,7 @@ import { eventually, Lab } from '../test/lab/harness.ts';
 import { type DataPath, endOf } from './hand-made/ends.ts';
 import { createHandMade, type Driver } from './hand-made/hand-made.ts';
 import { LOADS, type Load, type Pair, type Run, runLoad } from './load.ts';
-import { median, printTable, round } from './table.ts';
+import { median, middleHalf, printTable, round } from './table.ts';
 
 const TOPOLOGY = fileURLToPath(new URL('two-regions.yaml', import.meta.url));
 /** The first of each is the gateway. */
@@ -68,7 +68,7 @@ async function compare(ours: Lab, { driver, seconds, rounds }: Comparison): Prom
       const rows = await rowsOf(ours, bare);
       for (let i = 0; i < rounds; i++) for (const row of rows) await measure(row, seconds, i % 2 === 0);
       printTable(
-        `${driver}, ${dataPath} data path: Raven against by hand, pod to pod, sent from behind a NAT; medians of ${rounds} runs of ${seconds} s in turns`,
+        `${driver}, ${dataPath} data path: Raven against by hand, pod to pod, sent from behind a NAT; medians of ${rounds} runs of ${seconds} s in turns; ratios run by run, the middle half of them in brackets`,
         ['from → to', 'load', 'unit', 'Raven', 'by hand', 'ratio', 'CPU s/GB', 'by hand', 'ratio'],
         rows.map(format),
       );
@@ -125,10 +125,17 @@ async function measure({ load, byRaven, byHand, runs }: Row, seconds: number, ha
   if (!handFirst) runs.hand.push(await runLoad(byHand, load, seconds));
 }
 
+/** Each run is compared with its neighbour: what else the machine does changes both, but slowly. */
 function format({ name, load, runs }: Row): string[] {
   const figures = (key: keyof Run, digits: number): string[] => {
-    const [raven, byHand] = [median(runs.raven.map((run) => run[key])), median(runs.hand.map((run) => run[key]))];
-    return [round(raven, digits), round(byHand, digits), round(raven / byHand, 2)];
+    const [raven, byHand] = [runs.raven.map((run) => run[key]), runs.hand.map((run) => run[key])];
+    const ratios = raven.map((value, i) => value / (byHand[i] ?? Number.NaN));
+    const [low, high] = middleHalf(ratios);
+    return [
+      round(median(raven), digits),
+      round(median(byHand), digits),
+      `${round(median(ratios), 2)} (${round(low, 2)}–${round(high, 2)})`,
+    ];
   };
   return [name, load.name, load.unit, ...figures('rate', load.unit === 'kpps' ? 1 : 0), ...figures('cpuPerGb', 1)];
 }

@@ -1,9 +1,8 @@
+import { DRAIN_ANNOTATION } from '../../src/api/names.ts';
 import { type Fault, HITLESS } from '../fault.ts';
 import { withKey } from '../objects.ts';
 import type { Rig } from '../rig.ts';
 
-/** Node annotation that asks for maintenance. */
-const DRAIN_ANNOTATION = 'raven.openyurt.io/drain';
 /** Others move first, then it stops. */
 const MOVING_MS = 10_000;
 

@@ -87,8 +87,8 @@ interface Flow {
 function both(device: string, pattern: string, { own, remote, other, passing }: Flow): [Need, Need] {
   const iptables = pattern.replace(/\*$/, '+');
   const what = 'forwarded packets of other regions';
-  // A tunnel's packets carry our mark by now.
-  const mark = device === VXLAN_DEVICE ? 0 : FROM_TUNNEL_MARK;
+  // A tunnel's packets carry our mark by now, but those for other nodes not any more (nft-rules.ts).
+  const mark = device === VXLAN_DEVICE || other === VXLAN_DEVICE ? 0 : FROM_TUNNEL_MARK;
   return [
     {
       packet: { hook: 'forward', iif: device, oif: other, saddr: remote, daddr: own, state: passing, mark },

@@ -15,6 +15,12 @@ const SYN = 'tcp flags & (syn | rst) == syn';
 const CLAMP = 'tcp option maxseg size set rt mtu';
 const FROM_TUNNEL = `iifgroup ${TUNNEL_GROUP}`;
 const TO_TUNNEL = `oifgroup ${TUNNEL_GROUP}`;
+/**
+ * `accept` ends a chain, not the packet's way through those of others. Every packet of the host passes each chain, and names are the dearest
+ * comparison in them: each chain looks at one once, see `docs/throughput.md`.
+ */
+const NOT_FROM_OVERLAY = `iifname != "${VXLAN_DEVICE}" accept`;
+const NOT_TO_OVERLAY = `oifname != "${VXLAN_DEVICE}" accept`;
 
 export interface NftView {
   readonly role: Role;
@@ -26,8 +32,6 @@ export interface NftView {
   readonly remote: readonly Cidr[];
   /** Addresses in `own` that stand for the host itself. */
   readonly hostSources: LocalFacts['hostSources'];
-  /** Nodes of the own region are reached by `raven0` under their own addresses too. */
-  readonly reachesNodes: boolean;
   /** Tunnels are probed to and from this node, see `probe-address.ts`. */
   readonly isProbed: boolean;
 }
@@ -41,8 +45,7 @@ const WORDS = {
 /** The firewall half of a node's plan, for the families that it carries. */
 export function planNft(view: NftView): NftTable {
   const { families, own, remote } = view;
-  const gatewayChains =
-    view.role === 'gateway' ? [untracked(families), fromTunnel(families), output(families), ...(view.reachesNodes ? [toNode()] : [])] : [];
+  const gatewayChains = view.role === 'gateway' ? [untracked(families), fromTunnel(families), output(families)] : [];
   const set = (name: string, family: Family, cidrs: readonly Cidr[]): NftSet => ({
     name: `${name}${family}`,
     type: WORDS[family].set,
@@ -51,57 +54,48 @@ export function planNft(view: NftView): NftTable {
   return {
     name: NFT_TABLE,
     sets: families.flatMap((family) => [set('own', family, own), set('remote', family, remote)]),
-    chains: [...gatewayChains, forward(), postrouting(view)],
+    chains: [...gatewayChains, forward(view.role), postrouting(view)],
   };
 }
 
 /** What a gateway only passes on is not tracked: no masquerade, no cost, no `invalid` when the ways there and back differ. */
 function untracked(families: readonly Family[]): NftChain {
+  const passedOn = (family: Family): string => `${WORDS[family].ip} daddr != @own${family} fib daddr type != local notrack`;
   return {
     name: 'untracked',
     type: 'filter',
     hook: 'prerouting',
     priority: RAW,
-    rules: families.flatMap((family) => {
-      const { ip } = WORDS[family];
-      return [
-        `iifname "${VXLAN_DEVICE}" ${ip} daddr @remote${family} notrack`,
-        ...[FROM_TUNNEL, fromPlain(family)].map((from) => `${from} ${ip} daddr != @own${family} fib daddr type != local notrack`),
-      ];
-    }),
+    rules: [
+      ...families.map((family) => `${FROM_TUNNEL} ${passedOn(family)}`),
+      NOT_FROM_OVERLAY,
+      ...families.flatMap((family) => [
+        `${WORDS[family].ip} daddr @remote${family} notrack accept`,
+        `${fromPlain(family)} ${passedOn(family)}`,
+      ]),
+    ],
   };
 }
 
-/** From a routable region, see `routable.ts`. Always taken: the other side may send so before this one knows that it should. */
+/** By `raven0` from a routable region, see `routable.ts`. Always taken: the other side may send so before this one knows that it should. */
 function fromPlain(family: Family): string {
-  return `iifname "${VXLAN_DEVICE}" ${WORDS[family].ip} saddr @remote${family}`;
+  return `${WORDS[family].ip} saddr @remote${family}`;
 }
 
 /** Only our bit is set; whoever uses the others keeps them. */
 function fromTunnel(families: readonly Family[]): NftChain {
-  const mark = `0x${FROM_TUNNEL_MARK.toString(16)}`;
+  const set = `meta mark set meta mark | ${hex(FROM_TUNNEL_MARK)}`;
   return {
     name: 'from_tunnel',
     type: 'filter',
     hook: 'prerouting',
     priority: MANGLE,
-    rules: [FROM_TUNNEL, ...families.map(fromPlain)].map((from) => `${from} meta mark set meta mark | ${mark}`),
+    rules: [`${FROM_TUNNEL} ${set} accept`, NOT_FROM_OVERLAY, ...families.map((family) => `${fromPlain(family)} ${set}`)],
   };
 }
 
-/**
- * A VXLAN packet inherits the mark of what it carries (kernel, `vxlan_get_route`). With ours, one to a node's own address would be sent by table 9028
- * into `raven0` again, and be dropped as a loop.
- */
-function toNode(): NftChain {
-  const others = `0x${(~FROM_TUNNEL_MARK >>> 0).toString(16)}`;
-  return {
-    name: 'to_node',
-    type: 'filter',
-    hook: 'postrouting',
-    priority: MANGLE,
-    rules: [`oifname "${VXLAN_DEVICE}" meta mark set meta mark & ${others}`],
-  };
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
 }
 
 /** A relay sends packets back out of the user-space device they came from; ICMP redirects about that would only mislead. */
@@ -110,15 +104,18 @@ function output(families: readonly Family[]): NftChain {
   return { name: 'output', type: 'filter', hook: 'output', priority: MANGLE, rules };
 }
 
-/** Each SYN is clamped on its way out, so both directions are (RFC 9293 §3.7.1); `rt mtu` is the smaller of both routes. */
-function forward(): NftChain {
-  return {
-    name: 'forward',
-    type: 'filter',
-    hook: 'forward',
-    priority: MANGLE,
-    rules: [`oifname "${VXLAN_DEVICE}" ${SYN} ${CLAMP}`, `${TO_TUNNEL} ${SYN} ${CLAMP}`],
-  };
+/**
+ * Each SYN is clamped on its way out, so both directions are (RFC 9293 §3.7.1); `rt mtu` is the smaller of both routes.
+ *
+ * A gateway takes our bit off what it sends to its nodes, as the route is chosen by now. A VXLAN packet inherits the mark of what it carries (kernel,
+ * `vxlan_get_route`): with ours, the device asks all rules for the outer route of every packet instead of using the one that it keeps (`ip_tunnel_dst_cache_usable`),
+ * and a packet to a node's own address would be sent by table 9028 into `raven0` again, and be dropped as a loop.
+ */
+function forward(role: Role): NftChain {
+  const others = ~FROM_TUNNEL_MARK >>> 0;
+  const gateway = [`${TO_TUNNEL} ${SYN} ${CLAMP}`, NOT_TO_OVERLAY, `meta mark set meta mark & ${hex(others)}`, `${SYN} ${CLAMP}`];
+  const ordinary = [`oifname "${VXLAN_DEVICE}" ${SYN} ${CLAMP}`, `${TO_TUNNEL} ${SYN} ${CLAMP}`];
+  return { name: 'forward', type: 'filter', hook: 'forward', priority: MANGLE, rules: role === 'gateway' ? gateway : ordinary };
 }
 
 /**

@@ -96,7 +96,6 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     remote: remote.regions.flatMap(({ cidrs }) => cidrs),
     isProbed,
     hostSources: facts.hostSources,
-    reachesNodes: facts.forwardNodeIp === true,
   };
   if (gateway === undefined || paths === undefined) {
     return finish(families, {

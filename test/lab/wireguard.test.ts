@@ -57,6 +57,23 @@ describe('the rig with WireGuard', () => {
     expect(pairs.find(({ from, to }) => from === 'pod-b2' && to === 'pod-c2')?.path).toEqual(['b2', 'b1', 'a1', 'c1', 'c2']);
   });
 
+  it('hands packets to the nodes of the region without its mark, with which raven0 would look up the outer route of each anew (R44)', async () => {
+    const nft = (...args: string[]): Promise<string> => must(['ip', 'netns', 'exec', netnsOf('b1'), 'nft', ...args]);
+    await nft(
+      'add table ip seen; add chain ip seen out { type filter hook output priority 0; }; add rule ip seen out udp dport 4472 counter; add rule ip seen out udp dport 4472 meta mark & 0x40 == 0x40 counter',
+    );
+    try {
+      expect(await flows('pod-a1', 'pod-b2')).toBe(true);
+      const [all, marked] = [...(await nft('list', 'table', 'ip', 'seen')).matchAll(/counter packets (\d+)/g)].map(([, count]) =>
+        Number(count),
+      );
+      expect(all).toBeGreaterThan(100);
+      expect(marked).toBe(0);
+    } finally {
+      await nft('delete', 'table', 'ip', 'seen');
+    }
+  });
+
   it('publishes its public key, shows driver and data path, and keeps its private key to itself (R34)', async () => {
     const file = join(dirname(logOf('b1')), 'state', 'wireguard.key');
     expect((await stat(file)).mode & 0o777).toBe(0o600);

@@ -100,7 +100,6 @@ async function inspectNft(exec: Exec): Promise<string[]> {
     own: cidrs,
     remote: [],
     hostSources: ip === undefined ? {} : { 4: ip },
-    reachesNodes: true,
     isProbed: true,
   });
   try {
