@@ -9,11 +9,12 @@ import { benchKubeRequests } from './kube-requests.ts';
 import { benchDriverChange } from './driver-change.ts';
 import { benchForwarding } from './forwarding.ts';
 import type { Driver } from './hand-made/hand-made.ts';
+import { benchRestarts } from './restarts.ts';
 import { benchThroughput } from './throughput.ts';
 
 /**
- * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, driver-change, kube-requests, kube-change, kube-controller, forwarding, throughput,
- * throughput-kernel. `--driver ipsec|wireguard`, `--seconds N` and `--rounds N` are for the last two: `node bench/bench.ts throughput --driver ipsec`.
+ * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, driver-change, restarts, kube-requests, kube-change, kube-controller, forwarding,
+ * throughput, throughput-kernel. `--driver ipsec|wireguard` and `--rounds N` are for restarts and the last two, `--seconds N` for the last two: `node bench/bench.ts throughput --driver ipsec`.
  */
 const DRIVERS: readonly Driver[] = ['ipsec', 'wireguard'];
 const { values, positionals } = readArguments();
@@ -25,6 +26,7 @@ const parts = new Map<string, () => Promise<void>>([
   ['memory', benchMemory],
   ['start', benchStart],
   ['driver-change', benchDriverChange],
+  ['restarts', () => benchRestarts({ drivers, rounds: count('rounds', 2) })],
   ['kube-requests', benchKubeRequests],
   ['kube-change', benchKubeChange],
   ['kube-controller', benchKubeController],

@@ -96,6 +96,7 @@ async function checkPrograms({ root, config: { user, entrypoint } }: { root: str
   await check('the programs that the agent calls are there, those of the build are not', () => node('programs'));
   await check('the controller works without root, without capabilities, on a read-only file system', () => node('controller'));
   await check('agent and charon set a gateway up with NET_ADMIN alone and a read-only /proc/sys', () => node('agent'));
+  await check('agent and wireguard-go do so too', () => node('agent_wireguard'));
 }
 
 /** Runs a function of container.sh on a node of its own, with which all its processes, mounts and devices go. */

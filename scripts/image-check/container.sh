@@ -32,7 +32,7 @@ in_build() {
 
 # As the DaemonSet's pods see it: everything read-only but volumes, /proc/sys too, and the host's network settings once more elsewhere.
 mount_for_run() {
-    mkdir -p "$root/host/proc/sys/net" "$root/run/raven" "$root/var/lib/raven"
+    mkdir -p "$root/host/proc/sys/net" "$root/run/raven" "$root/run/wireguard" "$root/var/lib/raven"
     mount_common
     mkdir "$root/dev/net"
     bind /dev/net/tun "$root/dev/net/tun"
@@ -40,6 +40,8 @@ mount_for_run() {
     mount -o remount,bind,ro "$root/proc/sys"
     mount --bind /proc/sys/net "$root/host/proc/sys/net"
     mount -t tmpfs -o mode=700 tmpfs "$root/run/raven"
+    mkdir "$root/run/raven/wireguard"
+    mount --bind "$root/run/raven/wireguard" "$root/run/wireguard"
     mount -t tmpfs -o mode=755 tmpfs "$root/var/lib/raven"
     mount -o remount,bind,ro "$root"
 }
@@ -79,7 +81,15 @@ controller() {
 }
 
 # A gateway with agent and charon, each in a container of its own; the agent is stopped, and charon carries on.
-agent() {
+agent() { gateway ipsec has_connection; }
+
+# The same with wireguard-go, or the kernel's WireGuard.
+agent_wireguard() { gateway wireguard has_device; }
+
+# gateway DRIVER TUNNELS: TUNNELS tells whether they are set up
+gateway() {
+    driver=$1
+    tunnels=$2
     ip link set lo up
     ip link add eth0 type veth peer name eth1
     ip link set eth1 up
@@ -91,7 +101,7 @@ agent() {
     (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$root/run/raven/psk")
     exec_contained 0 -all,+net_admin raven charon --run-dir /run/raven &
     exec_contained 0 -all,+net_admin raven agent --store dir:/var/lib/raven/store --node a1 --psk-file /run/raven/psk \
-        --charon external --sysctl-dir /host/proc/sys >"$root/tmp/agent.log" 2>&1 &
+        --vpn-driver "$driver" --charon external --sysctl-dir /host/proc/sys >"$root/tmp/agent.log" 2>&1 &
     agent=$!
     eventually node_is_set
     kill -TERM "$agent"
@@ -101,13 +111,16 @@ agent() {
     node_is_set
 }
 
-# What needs most: a device, rules, a firewall, sysctls that are not the kernel's defaults, and a charon that has been told of its peer.
+# What needs most: a device, rules, a firewall, sysctls that are not the kernel's defaults, and tunnels.
 node_is_set() {
     ip rule show pref 100 | grep -q 9027 &&
         [ "$(cat /proc/sys/net/ipv4/conf/raven0/rp_filter)$(cat /proc/sys/net/ipv4/conf/raven0/forwarding)" = 21 ] &&
-        nft list table inet raven >/dev/null &&
-        contain 0 -all swanctl --list-conns --uri "unix:///run/raven/charon.vici" | grep -q raven-b1
+        nft list table inet raven >/dev/null && "$tunnels"
 }
+
+has_connection() { contain 0 -all swanctl --list-conns --uri "unix:///run/raven/charon.vici" | grep -q raven-b1; }
+
+has_device() { [ "$(contain 0 -all,+net_admin wg show raven-wg0 listen-port)" = 4500 ]; }
 
 eventually() {
     left=60

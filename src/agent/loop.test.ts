@@ -118,6 +118,19 @@ describe('an agent', () => {
     );
   });
 
+  it('sees to it that the VPN runs before it compares the kernel, as a daemon that died took its device along', async () => {
+    const { store, network, a1 } = site();
+    const { agent, tunnels } = startAgent(a1, store, network);
+    await soon(() => linkNames(a1)).toEqual(['raven0', 'rvn-b1']);
+    const calls: string[] = [];
+    const note = (name: string) => void calls.push(name);
+    const [vpn, kernel] = [{ ...tunnels }, { ...a1.kernel }];
+    Object.assign(tunnels, { start: () => vpn.start().then(() => note('start')) });
+    Object.assign(a1.kernel, { observe: () => (note('observe'), kernel.observe()) });
+    agent.touched();
+    await soon(async () => calls.slice(0, 2)).toEqual(['start', 'observe']);
+  });
+
   it('learns the WireGuard keys of others and publishes its own; changing the driver changes its device and names who has not', async () => {
     const { store, network, a1, b1 } = site();
     startAgent(a1, store, network, { name: 'wireguard' });

@@ -160,7 +160,7 @@ export function createAgent(parts: AgentParts): Agent {
       if (missing.reason === HOST_UNFIT) await publish(snapshot, next, local);
       return schedule(missing.reason === HOST_UNFIT ? RESYNC_MS : RETRY_MS);
     }
-    await startVpn(next);
+    await startVpn(next, full);
     const failed = await setKernel(next, full);
     await setTunnels(next);
     prober.set({ address: local.hostSources[4] ?? local.hostSources[6], peers: next.paths });
@@ -204,8 +204,10 @@ export function createAgent(parts: AgentParts): Agent {
   }
 
   /** The user-space VPN makes the device that routes point to, so it comes first. */
-  async function startVpn(next: NodePlan): Promise<void> {
-    if (next.tunnels === undefined || vpnStarted) return;
+  async function startVpn(next: NodePlan, full: boolean): Promise<void> {
+    if (next.tunnels === undefined) return;
+    // One that ended took its device along: that it is there again is seen before the kernel is compared. What fails here fails in `setTunnels` too.
+    if (vpnStarted) return full ? tunnels.start().catch(() => undefined) : undefined;
     tunnels.prepare(next.tunnels);
     await tunnels.start();
     vpnStarted = true;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { hostExec } from '../drivers/exec/exec.ts';
 import { superviseCharon } from '../drivers/ipsec/charon-supervisor.ts';
+import { superviseWireguardGo } from '../drivers/wireguard/wireguard-go-supervisor.ts';
 import { parseFlags } from '../lib/flags.ts';
 import { createLogger } from '../lib/logger.ts';
 import type { LogLevel } from '../lib/logger-levels.ts';
@@ -14,11 +15,15 @@ export interface CharonOptions {
   readonly drainTimeout: string;
 }
 
-/** `raven charon`: runs charon for an agent elsewhere until SIGTERM or SIGINT. */
+/** `raven charon`: runs charon, or wireguard-go, for an agent elsewhere until SIGTERM or SIGINT. Which one, the agent says. */
 export async function runCharon({ runDir, logLevel, drainTimeout }: CharonOptions): Promise<void> {
   const { drainTimeout: seconds } = parseFlags(z.object({ drainTimeout: drainSeconds(0) }), { drainTimeout });
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const)
     process.once(name, () => void awaitDrained(runDir, seconds * 1000).finally(() => stop.abort()));
-  await superviseCharon({ exec: hostExec, runDir, log: createLogger('charon', logLevel), signal: stop.signal });
+  const options = { exec: hostExec, runDir, log: createLogger('charon', logLevel), signal: stop.signal };
+  // The end of one is the end of both: a container ends as a whole, and neither is left behind without its supervisor.
+  const both = [superviseCharon(options), superviseWireguardGo(options)].map((each) => each.finally(() => stop.abort()));
+  const failed = (await Promise.allSettled(both)).find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }

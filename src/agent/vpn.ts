@@ -79,7 +79,9 @@ function createDriver(
   log: Logger,
 ): TunnelDriver {
   const common = { exec: hostExec, runDir, stateDir, dataPath, log };
-  return name === 'ipsec' ? createIpsecDriver({ ...common, psk: psk ?? '', charon, sysctlDir }) : createWireguardDriver({ ...common, psk });
+  return name === 'ipsec'
+    ? createIpsecDriver({ ...common, psk: psk ?? '', charon, sysctlDir })
+    : createWireguardDriver({ ...common, psk, daemon: charon });
 }
 
 /** Both listen on the same UDP port, so what the other driver left goes just before this one begins; and with it, when the node needs no VPN. */

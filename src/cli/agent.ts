@@ -14,7 +14,7 @@ export function addAgentCommand(program: Command, env: NodeJS.ProcessEnv): void 
       'file with the secret that all gateways share (default: what VPN_CONNECTION_PSK holds); optional with WireGuard',
     )
     .option('--vpn-driver <driver>', 'how tunnels are made: ipsec, wireguard; the same on all gateways', 'ipsec')
-    .option('--charon <where>', 'own: the agent starts charon; external: `raven charon` runs it', 'own')
+    .option('--charon <where>', 'own: the agent starts charon, or wireguard-go; external: `raven charon` runs it', 'own')
     .option('--forward-node-ip <bool>', "carry the nodes' own addresses between regions too", 'false')
     .option('--metric-bind-addr <address>', '[HOST]:PORT for Prometheus, 0 for none; HOST is NODE_IP or else loopback', `:${METRICS_PORT}`)
     .option('--health-bind-addr <address>', '[HOST]:PORT for /healthz and /readyz, 0 for none; HOST is loopback', `:${HEALTH_PORT}`)

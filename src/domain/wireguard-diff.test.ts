@@ -133,6 +133,36 @@ describe('diffWireguard', () => {
       expect(printed(device(learned), goal([tunnel('b1', [])], { stuck: new Set(['b1']) }))).toEqual([]);
     });
   });
+
+  describe('calls a peer that was heard by an earlier device, and no other', () => {
+    const heardAt = new Map([['b1', at('198.51.100.9', 8741)]]);
+    const steps = (tunnels: readonly WireguardTunnel[]): string[][] => {
+      const wanted = goal(tunnels, { heardAt });
+      const first = applied(EMPTY_DEVICE, wanted);
+      return [printed(EMPTY_DEVICE, wanted).slice(1), printed(first, wanted), printed(applied(first, wanted), wanted)];
+    };
+
+    it('where it was, by a keepalive that is taken back at the next look', () =>
+      expect(steps([tunnel('b1', []), tunnel('c1', [])])).toEqual([
+        ['wg set raven-wg0 peer b1= endpoint 198.51.100.9:8741 persistent-keepalive 25', 'wg set raven-wg0 peer c1='],
+        ['wg set raven-wg0 peer b1= persistent-keepalive 0'],
+        [],
+      ]));
+
+    it('where the plan has it, if it has', () =>
+      expect(steps([tunnel('b1', [], { remote: at('192.0.2.1') })])).toEqual([
+        ['wg set raven-wg0 peer b1= endpoint 192.0.2.1:4500 persistent-keepalive 25'],
+        ['wg set raven-wg0 peer b1= persistent-keepalive 0'],
+        [],
+      ]));
+
+    it('by the keepalive that the plan has for it', () =>
+      expect(steps([tunnel('b1', [], { remote: at('192.0.2.1'), keepaliveS: 20 })])).toEqual([
+        ['wg set raven-wg0 peer b1= endpoint 192.0.2.1:4500 persistent-keepalive 20'],
+        [],
+        [],
+      ]));
+  });
 });
 
 const CIDRS = ['10.1.0.0/24', '10.2.0.0/24', '10.3.0.0/24', '10.4.0.0/16', 'fd00:1::/64'] as readonly string[] as Cidr[];

@@ -20,6 +20,11 @@ export interface WgGoal {
   readonly endpointsSet: ReadonlyMap<string, IpEndpoint>;
   /** Peers that have been silent for so long that what the device learned is worth nothing any more. */
   readonly stuck: ReadonlySet<string>;
+  /**
+   * By peer: where it was heard, also by an earlier device. What this device does not know such a peer still takes for its session, and is told
+   * otherwise by a call. The change that calls is not the last: the next one takes the keepalive back by which it does. Absent: nobody is called.
+   */
+  readonly heardAt?: ReadonlyMap<string, IpEndpoint>;
 }
 
 /** One `wg set`. */
@@ -35,6 +40,9 @@ export type WgChange =
       readonly allowedIps?: readonly Cidr[];
     }
   | { readonly type: 'remove'; readonly publicKey: WgKey };
+
+/** A device sends at once when a keepalive is switched on: that begins a handshake. How often it would send again matters little. */
+const CALL_KEEPALIVE_S = 25;
 
 type PeerChange = Extract<WgChange, { type: 'peer' }>;
 
@@ -118,18 +126,21 @@ function diffPeer(
   { peer, publicKey, remote, keepaliveS }: WireguardTunnel,
   known: WgPeer | undefined,
   allowedIps: readonly Cidr[] | undefined,
-  { presharedKeys, endpointsSet, stuck }: WgGoal,
+  { presharedKeys, endpointsSet, stuck, heardAt }: WgGoal,
 ): PeerChange[] {
   const psk = presharedKeys?.get(peer);
   const pskDiffers = presharedKeys !== undefined && known?.presharedKey !== psk;
-  const isEndpointDue = remote !== undefined && isDue(remote, known?.endpoint, endpointsSet.get(peer), stuck.has(peer));
+  const heard = known?.endpoint === undefined ? heardAt?.get(peer) : undefined;
+  const isRemoteDue = remote !== undefined && isDue(remote, known?.endpoint, endpointsSet.get(peer), stuck.has(peer));
+  const endpoint = isRemoteDue ? remote : heard;
+  const sendEveryS = heard !== undefined && keepaliveS === 0 ? CALL_KEEPALIVE_S : keepaliveS;
   const change: PeerChange = {
     type: 'peer',
     peer,
     publicKey,
     ...(pskDiffers && { presharedKey: psk ?? 'none' }),
-    ...(isEndpointDue && { endpoint: remote }),
-    ...((known?.keepaliveS ?? 0) !== keepaliveS && { keepaliveS }),
+    ...(endpoint !== undefined && { endpoint }),
+    ...((known?.keepaliveS ?? 0) !== sendEveryS && { keepaliveS: sendEveryS }),
     ...(allowedIps !== undefined && { allowedIps }),
   };
   return known === undefined || Object.keys(change).length > 3 ? [change] : [];

@@ -32,6 +32,8 @@ export interface LabPod {
   readonly netns: string;
   readonly ips: readonly string[];
   readonly interface: string;
+  /** Control socket of its program. */
+  readonly socket: string;
 }
 
 export interface LabList {

@@ -54,17 +54,19 @@ export async function inspectNode(exec: Exec): Promise<HostLacks['node']> {
   return (await Promise.all([...KERNEL.map((trial) => attempt(exec, trial)), inspectNft(exec)])).flat();
 }
 
-/** What a gateway node needs beyond that for its tunnels. charon in another container has its own files and devices. */
+/** What a gateway node needs beyond that for its tunnels. What runs in another container (`raven charon`) has its own files and devices. */
 export async function inspectGateway(
   exec: Exec,
   { driver, dataPath, reason }: DataPathChoice & { readonly driver: VpnDriver },
   charon: 'own' | 'external',
 ): Promise<HostLacks['gateway']> {
-  if (driver === 'ipsec' && charon === 'external') return [];
+  if (charon === 'external') return driver === 'ipsec' ? [] : inspectProgram(exec, ...WG);
   const tun = dataPath === 'user' ? await attempt(exec, TUN) : [];
   const programs = driver === 'ipsec' ? await inspectCharon() : await inspectWireguard(exec, dataPath);
   return [...programs, ...tun.map((each) => `${each}, which tunnels need as ${reason}`)];
 }
+
+const WG = [['wg', '--version'], 'wireguard-tools'] as const;
 
 async function inspectProgram(exec: Exec, argv: readonly [string, string], from: string): Promise<string[]> {
   try {
@@ -77,7 +79,7 @@ async function inspectProgram(exec: Exec, argv: readonly [string, string], from:
 }
 
 async function inspectWireguard(exec: Exec, dataPath: DataPath): Promise<string[]> {
-  const tools = await inspectProgram(exec, ['wg', '--version'], 'wireguard-tools');
+  const tools = await inspectProgram(exec, ...WG);
   return dataPath === 'kernel' ? tools : [...tools, ...(await inspectProgram(exec, ['wireguard-go', '--version'], 'wireguard-go'))];
 }
 

@@ -1,4 +1,4 @@
-import type { Connection } from './connection.ts';
+import { type Connection, isMadeFor } from './connection.ts';
 import { type Attempts, isPlanned, retryDelayMs } from './reconcile.ts';
 import { type IkeSa, isCarrying } from './sas.ts';
 
@@ -18,9 +18,12 @@ export function createAttemptBook(random: () => number): AttemptBook {
   const open = new Map<string, Attempts & { readonly aim: string }>();
   return {
     open,
-    add({ peer, name, children }, ikeSas, nowMs) {
+    add(connection, ikeSas, nowMs) {
+      const { peer, name, children } = connection;
       const count = (open.get(peer)?.count ?? 0) + 1;
-      const narrow = ikeSas.some((sa) => sa.name === name && sa.children.some((each) => isCarrying(each) && children.includes(each.name)));
+      const narrow = ikeSas.some(
+        (sa) => sa.name === name && sa.children.some((each) => isCarrying(each) && isMadeFor(each.name, connection)),
+      );
       const notBeforeMs = nowMs + retryDelayMs(count, random(), narrow);
       open.set(peer, { aim: children[0], count, notBeforeMs });
       return notBeforeMs;

@@ -1,7 +1,6 @@
-import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { replaceFile } from '../tunnel/replace-file.ts';
+import { createExchangeFile, type ExchangeFile } from '../tunnel/exchange-file.ts';
 
 /**
  * What the agent and `raven charon` tell each other when they run apart, as in two containers of a Pod: small files in the run directory that
@@ -14,13 +13,6 @@ export interface CharonExchange {
   readonly running: ExchangeFile<AnsweringCharon>;
   /** By `raven charon`, for good: which data path this kernel allows. */
   readonly dataPath: ExchangeFile<z.infer<typeof dataPathSchema>>;
-}
-
-export interface ExchangeFile<T> {
-  /** @returns undefined when it is not there or says nothing that can be understood */
-  read(): Promise<T | undefined>;
-  write(value: T): Promise<void>;
-  remove(): Promise<void>;
 }
 
 const wantedSchema = z.object({ localPort: z.int(), replace: z.string().optional() });
@@ -37,22 +29,8 @@ const [WANTED, RUNNING, DATA_PATH] = EXCHANGE_FILES;
 
 export function openCharonExchange(runDir: string): CharonExchange {
   return {
-    wanted: exchangeFile(join(runDir, WANTED), wantedSchema),
-    running: exchangeFile(join(runDir, RUNNING), runningSchema),
-    dataPath: exchangeFile(join(runDir, DATA_PATH), dataPathSchema),
-  };
-}
-
-function exchangeFile<T>(path: string, schema: z.ZodType<T>): ExchangeFile<T> {
-  return {
-    read: async () => {
-      try {
-        return schema.parse(JSON.parse(await readFile(path, 'utf8')));
-      } catch {
-        return undefined;
-      }
-    },
-    write: (value) => replaceFile(path, `${JSON.stringify(value)}\n`),
-    remove: () => rm(path, { force: true }),
+    wanted: createExchangeFile(join(runDir, WANTED), wantedSchema),
+    running: createExchangeFile(join(runDir, RUNNING), runningSchema),
+    dataPath: createExchangeFile(join(runDir, DATA_PATH), dataPathSchema),
   };
 }

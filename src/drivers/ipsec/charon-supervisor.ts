@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { watch } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../lib/errors.ts';
@@ -11,6 +10,8 @@ import { renderCharonConf } from './charon-conf.ts';
 import { type AnsweringCharon, openCharonExchange, type WantedCharon } from './charon-exchange.ts';
 import { charonCommand, DEFAULT_CHARON_PATH } from './charon-program.ts';
 import { detectDataPath } from './data-path.ts';
+import { ringOnChange } from '../tunnel/bell.ts';
+import { createDeathCounter, stopChild } from '../tunnel/child.ts';
 import { poll } from '../tunnel/process.ts';
 import { createUserDevice, findTun } from './user-device.ts';
 import { connectVici } from './vici-client.ts';
@@ -29,12 +30,6 @@ export interface SupervisorOptions {
 }
 
 const START_TIMEOUT_MS = 30_000;
-const STOP_TIMEOUT_MS = 5_000;
-/** Should inotify miss something. */
-const LOOK_AGAIN_MS = 2_000;
-/** A charon that dies so often in this time will not get well by itself: the container ends, which shows in its status. */
-const MAX_DEATHS = 3;
-const DEATHS_WITHIN_MS = 120_000;
 
 /**
  * Runs charon for an agent in another container (`charon: external`), as long as that agent wants one, and starts it anew when it ends or when
@@ -49,7 +44,7 @@ export async function superviseCharon(options: SupervisorOptions): Promise<void>
   const exchange = openCharonExchange(runDir);
   const socketPath = join(runDir, 'charon.vici');
   const confPath = join(runDir, 'strongswan.conf');
-  const deaths: number[] = [];
+  const noteDeath = createDeathCounter('charon', log);
   const command = [...spawnPrefix, ...(await charonCommand())];
   await mkdir(runDir, { recursive: true, mode: 0o700 });
   await exchange.running.remove();
@@ -85,7 +80,7 @@ export async function superviseCharon(options: SupervisorOptions): Promise<void>
       while (!ended && !signal.aborted && isServed(await exchange.wanted.read(), wanted, instance)) await bell.rung();
     }
     const diedByItself = ended;
-    if (!ended) await stop(child);
+    if (!ended) await stopChild(child);
     await exchange.running.remove();
     const how = await end;
     if (diedByItself || (tun === undefined && !signal.aborted)) noteDeath(how);
@@ -111,22 +106,6 @@ export async function superviseCharon(options: SupervisorOptions): Promise<void>
     }, START_TIMEOUT_MS);
     return name === false ? undefined : name;
   }
-
-  async function stop(child: ChildProcess): Promise<void> {
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    const exited = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
-    child.kill('SIGTERM');
-    await exited;
-    clearTimeout(timer);
-  }
-
-  function noteDeath(how: string): void {
-    const now = Date.now();
-    deaths.push(now);
-    const recent = deaths.filter((at) => now - at < DEATHS_WITHIN_MS).length;
-    if (recent >= MAX_DEATHS) throw new Error(`charon ended ${recent} times within ${DEATHS_WITHIN_MS / 1000} s, at last with ${how}`);
-    log.warn({ how }, 'charon has ended by itself; starting it again');
-  }
 }
 
 function isServed(now: WantedCharon | undefined, { localPort }: WantedCharon, instance: string): boolean {
@@ -145,42 +124,4 @@ async function answers(socketPath: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-interface Bell {
-  ring(): void;
-  /** Resolves at the next ring, the end, or after a while. */
-  rung(): Promise<void>;
-  close(): void;
-}
-
-function ringOnChange(dir: string, signal: AbortSignal): Bell {
-  let wake: (() => void) | undefined;
-  /** It rang while nobody listened. */
-  let missed = false;
-  const ring = (): void => {
-    missed = wake === undefined;
-    wake?.();
-  };
-  const watcher = watch(dir, ring);
-  watcher.on('error', ring);
-  signal.addEventListener('abort', ring);
-  return {
-    ring,
-    rung: () =>
-      new Promise((resolve) => {
-        const done = (): void => {
-          clearTimeout(timer);
-          wake = undefined;
-          missed = false;
-          resolve();
-        };
-        const timer = setTimeout(done, missed || signal.aborted ? 0 : LOOK_AGAIN_MS);
-        wake = done;
-      }),
-    close: () => {
-      watcher.close();
-      signal.removeEventListener('abort', ring);
-    },
-  };
 }

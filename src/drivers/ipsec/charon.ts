@@ -9,7 +9,7 @@ import { renderCharonConf } from './charon-conf.ts';
 import { EXCHANGE_FILES } from './charon-exchange.ts';
 import { charonCommand } from './charon-program.ts';
 import { startDaemon } from '../tunnel/daemon.ts';
-import { endProcess, isRunning, poll, type ProcessId } from '../tunnel/process.ts';
+import { endProcess, isRunning, poll, type ProcessId, signalProcess } from '../tunnel/process.ts';
 import { replaceFile } from '../tunnel/replace-file.ts';
 import { connectVici, type ViciClient } from './vici-client.ts';
 
@@ -52,11 +52,19 @@ export interface CharonOptions {
 }
 
 /** What is known of the process that was started last. */
-const stateSchema = z.object({ pid: z.int(), started: z.string(), config: z.string(), tun: z.string().optional() });
+const stateSchema = z.object({
+  pid: z.int(),
+  started: z.string(),
+  config: z.string(),
+  localPort: z.int().optional(),
+  tun: z.string().optional(),
+});
 type State = z.infer<typeof stateSchema>;
 
 /** Generous: loading the plugins takes 0.1 s, under software emulation on a busy machine many seconds. */
 const START_TIMEOUT_MS = 30_000;
+/** Packets wait for it. */
+const REACH_EVERY_MS = 10;
 /** An orderly end tells every peer. */
 const STOP_TIMEOUT_MS = 5_000;
 /** `sun_path` holds 108 bytes with the final zero (`unix(7)`). */
@@ -84,19 +92,28 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
         { pid: state.pid, localPort },
         state.config === config ? 'charon does not answer; replacing it' : 'charon needs another configuration; replacing it',
       );
-      await endProcess(state, STOP_TIMEOUT_MS);
+      await end(state, localPort);
     }
     await beforeStart();
-    return start(conf, config);
+    return start(conf, { config, localPort });
   }
 
-  async function start(conf: string, config: string): Promise<RunningCharon> {
+  /**
+   * An orderly end takes the SAs down, here and at the peers. With ESP in the kernel they carry on without their charon as long as the next one
+   * listens on the same port, and go when that has new ones.
+   */
+  async function end(state: State, nextPort: number): Promise<void> {
+    if (dataPath === 'kernel' && state.localPort === nextPort) await signalProcess(state, 'SIGKILL');
+    await endProcess(state, STOP_TIMEOUT_MS);
+  }
+
+  async function start(conf: string, made: Pick<State, 'config' | 'localPort'>): Promise<RunningCharon> {
     const command = [...spawnPrefix, ...(await charonCommand())];
     await mkdir(runDir, { recursive: true, mode: 0o700 });
     await rm(socketPath, { force: true });
     await writeFile(file('strongswan.conf'), conf, { mode: 0o600 });
     const id = await launch(command);
-    await writeState({ ...id, config });
+    await writeState({ ...id, ...made });
     const client = await reach(id, START_TIMEOUT_MS);
     if (client === undefined) {
       await endProcess(id, STOP_TIMEOUT_MS);
@@ -114,19 +131,23 @@ export function createCharon({ dataPath, runDir, log, spawnPrefix, path, onComma
 
   /** A connection to a charon that answers; undefined when it ends, or does not answer in time. */
   async function reach(id: ProcessId, timeoutMs: number): Promise<ViciClient | undefined> {
-    const result = await poll(async () => {
-      if (!(await isRunning(id))) return 'gone';
-      let client: ViciClient | undefined;
-      try {
-        client = await connectVici({ path: socketPath, onCommand });
-        await client.request('version');
-        return client;
-      } catch (error) {
-        client?.close();
-        log.debug({ error: messageOf(error) }, 'charon is not there yet');
-        return undefined;
-      }
-    }, timeoutMs);
+    const result = await poll(
+      async () => {
+        if (!(await isRunning(id))) return 'gone';
+        let client: ViciClient | undefined;
+        try {
+          client = await connectVici({ path: socketPath, onCommand });
+          await client.request('version');
+          return client;
+        } catch (error) {
+          client?.close();
+          log.debug({ error: messageOf(error) }, 'charon is not there yet');
+          return undefined;
+        }
+      },
+      timeoutMs,
+      REACH_EVERY_MS,
+    );
     return result === 'gone' ? undefined : result;
   }
 

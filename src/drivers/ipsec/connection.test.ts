@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { IpsecPlan } from '../../domain/node-plan.ts';
-import { formatConnection, peerOfConnection, planConnections } from './connection.ts';
+import { formatConnection, isMadeFor, peerOfConnection, planConnections } from './connection.ts';
 import { tunnel, tunnelPlan } from './test-plans.ts';
 
 const toHub = tunnel('a1', ['10.2.0.0/24'], ['10.1.0.0/24', '10.11.0.0/24'], { ip: '203.0.113.1', port: 4500 });
@@ -32,7 +32,7 @@ describe('a connection', () => {
             id = fqdn:a1.raven
           }
           children {
-            raven-8a954d5e {
+            raven-d679eacb-179675da {
               mode = tunnel
               local_ts = 10.2.0.0/24
               remote_ts = 10.1.0.0/24, 10.11.0.0/24
@@ -75,6 +75,10 @@ describe('a connection', () => {
       tunnelPlan('b1', [{ ...toHub, remoteTs: toHub.localTs }, other]),
     ];
     expect(new Set(variants.map(named)).size).toBe(variants.length);
+    const [wanted] = planConnections(base);
+    expect(variants.map((plan) => planConnections(plan)[0]!.children.map((child) => isMadeFor(child, wanted!)))).toEqual(
+      variants.map((plan) => (plan === base ? [true, true] : [false, false])),
+    );
     expect(named(tunnelPlan('b1', [other, toHub]))).toBe(named(base));
   });
 

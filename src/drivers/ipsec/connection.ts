@@ -6,6 +6,10 @@ import type { ViciMessage, ViciValue } from '../../net/vici.ts';
 
 /** Every connection and CHILD_SA of ours is called so; others in our charon are left alone. */
 const NAME_PREFIX = 'raven-';
+const HASH_DIGITS = 8;
+const MEANING_LENGTH = NAME_PREFIX.length + HASH_DIGITS;
+/** What no SA is made of: when things are done to it. */
+const TIMERS = /^\s*(dpd_delay|rekey_time) = /;
 /** Ends the second name of a CHILD_SA. */
 const SECOND = '-b';
 
@@ -15,8 +19,8 @@ export interface Connection {
   /** `raven-<peer>`. */
   readonly name: string;
   /**
-   * Names of its CHILD_SA, `raven-<hash of the whole connection>` and one more: they tell what is loaded, and with what an SA was made, also
-   * after a restart of the agent. charon makes no second SA beside one of equal configuration; the other name, with another lifetime, is for that.
+   * Names of its CHILD_SA, `raven-<hash of what SAs are made with>-<hash of the rest>` and one more: they tell what is loaded, and with what an SA was
+   * made, also after a restart of the agent. charon makes no second SA beside one of equal configuration; the other name, with another lifetime, is for that.
    */
   readonly children: readonly [string, string];
   readonly tunnel: Tunnel;
@@ -54,12 +58,24 @@ export function formatConnection({ name, children, config }: Connection): string
   return `connections {\n  ${name} {\n${formatSection(config(children[0]), '    ')}  }\n}`;
 }
 
+/**
+ * Whether an SA of this name is as good as one that `connection` would make now. Timers are not part of that: another version of the agent, with
+ * others, loads them for the next SA and leaves this one alone.
+ */
+export function isMadeFor(child: string, { children: [own] }: Connection): boolean {
+  return child.slice(0, MEANING_LENGTH) === own.slice(0, MEANING_LENGTH);
+}
+
 function toConnection(plan: IpsecPlan, tunnel: Tunnel): Connection {
   const name = `${NAME_PREFIX}${tunnel.peer}`;
   const config = (child: string): ViciMessage => configOf(plan, tunnel, child);
-  const hash = fnv1a(formatSection(config('child'), ''));
-  const first = `${NAME_PREFIX}${hash.toString(16).padStart(8, '0')}`;
+  const lines = formatSection(config('child'), '').split('\n');
+  const first = `${NAME_PREFIX}${hashOf(lines.filter((line) => !TIMERS.test(line)))}-${hashOf(lines.filter((line) => TIMERS.test(line)))}`;
   return { peer: tunnel.peer, name, children: [first, `${first}${SECOND}`], tunnel, config };
+}
+
+function hashOf(lines: readonly string[]): string {
+  return fnv1a(lines.join('\n')).toString(16).padStart(HASH_DIGITS, '0');
 }
 
 function configOf({ localName, localPort, dataPath }: IpsecPlan, tunnel: Tunnel, child: string): ViciMessage {

@@ -162,6 +162,21 @@ describe.runIf(process.getuid?.() === 0)('charon in user space', { timeout: 60_0
     await isAnswered(bed.node('b'), bed.node('a').inner);
   });
 
+  it('calls a peer behind a NAT where it was heard last when charon died while no agent ran: nobody waits for its DPD', async () => {
+    const { a } = await beginPair();
+    await isAnswered(bed.node('b'), bed.node('a').inner);
+    // As the agent does with each tick.
+    await a.set(planA);
+    const pid = a.pid()!;
+    await a.close();
+    process.kill(pid, 'SIGKILL');
+    const sinceMs = Date.now();
+    await begin('a', planA, ['10.2.0.0/24']);
+    await isAnswered(bed.node('b'), bed.node('a').inner);
+    // DPD asks after 5 s of silence, and gives up 10.9 s later.
+    expect(Date.now() - sinceMs).toBeLessThan(8_000);
+  });
+
   it('brings back an SA that someone ended, and leaves foreign connections alone', async () => {
     const { a, b } = await beginPair();
     const client = await connectVici({ path: `${bed.node('b').dir}/charon.vici` });

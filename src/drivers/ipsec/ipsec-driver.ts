@@ -5,6 +5,7 @@ import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
 import { listAt } from '../../net/vici.ts';
 import { createAlarm } from '../tunnel/alarm.ts';
+import { createHeardFile } from '../tunnel/heard-file.ts';
 import { createAttemptBook } from './attempts.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
 import { DEFAULT_CHARON_PATH } from './charon-program.ts';
@@ -35,6 +36,7 @@ interface Desired {
   readonly connections: readonly Connection[];
 }
 
+const HEARD_FILE = 'ipsec-heard.json';
 /** Commands that only ask. */
 const QUESTION = /^(version|stats|list-|get-)/;
 /** After an event: others of the same moment are still to come. */
@@ -59,7 +61,8 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   } = options;
   const listeners: (() => void)[] = [];
   const attempts = createAttemptBook(random);
-  const greetings = createGreetings();
+  const heard = createHeardFile(runDir, HEARD_FILE);
+  const greetings = createGreetings(heard);
   let memory: ReadonlyMap<string, TunnelMemory> = new Map();
   let desired: Desired | undefined;
   let port = DEFAULT_TUNNEL_PORT;
@@ -94,7 +97,10 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   async function connected(): Promise<RunningCharon> {
     if (running !== undefined) return running;
     const now = await charon.ensure(port);
-    if (now.fresh) attempts.clear();
+    if (now.fresh) {
+      attempts.clear();
+      await greetings.begin(clock.now());
+    }
     // Nobody told us before it was started; what it does not know is not its own.
     if (now.fresh && isExternal && dataPath === 'kernel')
       stale = unknownStates((await observeXfrm(exec)).states, await listIkeSas(now.client));
@@ -146,7 +152,6 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     if (closed) return;
     crashes = clock.now() - sinceMs > STABLE_MS ? 1 : crashes + 1;
     log.warn({ pid: gone.pid }, 'charon has gone; starting it again');
-    greetings.begin(clock.now());
     alarm.set(clock.now() + restartDelayMs(crashes));
     notify();
   }
@@ -167,7 +172,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     const observed = await observeCharon(client, connections, dataPath === 'kernel' ? exec : undefined);
     const nowMs = clock.now();
     attempts.settle(connections, observed.ikeSas);
-    const greet = greetings.calls(desired.plan, connections, observed.ikeSas, nowMs);
+    const greet = await greetings.calls(desired.plan, connections, observed.ikeSas, nowMs);
     const { actions, againAtMs } = decide({ desired: connections, observed, attempts: attempts.open, nowMs, greet });
     for (const action of actions) await run(client, action, observed);
     await dropStale(connections, observed);
@@ -266,6 +271,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
       memory = new Map();
       attempts.clear();
       greetings.end();
+      await heard.remove();
     });
   }
 

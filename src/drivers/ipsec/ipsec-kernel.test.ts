@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { IpsecPlan } from '../../domain/node-plan.ts';
@@ -127,6 +128,29 @@ describe.runIf(dataPath === 'kernel')('charon with ESP in the kernel', { timeout
       1000,
     );
     expect(await tidy).toBe(true);
+  });
+
+  it('goes on with the SAs that are in the kernel when charon is replaced for another configuration, as by an upgrade', async () => {
+    const { dir, exec, inner } = { ...bed.node('b'), inner: bed.node('a').inner };
+    const spisOf = (text: string): string[] => text.match(/spi \S+/g) ?? [];
+    await drivers['b']!.close();
+    const before = spisOf(await states());
+    const note = JSON.parse(await readFile(`${dir}/charon.json`, 'utf8')) as { pid: number };
+    await writeFile(`${dir}/charon.json`, JSON.stringify({ ...note, config: 'of an earlier version' }));
+    const pings = exec(['ping', '-q', '-c', '60', '-i', '0.1', '-W', '2', inner]);
+    drivers['b'] = open(bed.node('b'));
+    drivers['b'].prepare(plans()['b']!);
+    await drivers['b'].start();
+    expect(drivers['b'].pid()).not.toBe(note.pid);
+    expect(spisOf(await states())).toEqual(before);
+    await set('b');
+    expect(Number(/(\d+) received/.exec(await pings)?.[1])).toBeGreaterThan(20);
+    const tidy = async (): Promise<true | undefined> => {
+      await set('b');
+      const now = spisOf(await states());
+      return now.length === before.length && !now.some((spi) => spi !== 'spi 0x00000077' && before.includes(spi)) ? true : undefined;
+    };
+    expect(await poll(tidy, TIMEOUT_MS, 1000)).toBe(true);
   });
 
   it("leaves foreign states and policies alone, to the end, and nothing of its own, even when charon's end was sudden", async () => {

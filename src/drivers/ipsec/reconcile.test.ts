@@ -62,13 +62,22 @@ const text = (action: Action): string =>
     action.type,
     'connection' in action ? action.connection.name : action.peer,
     'id' in action ? action.id : '',
-    'child' in action ? action.child.slice(14) : '',
+    'child' in action ? action.child.slice('raven-01234567-01234567'.length) : '',
   ]
     .filter((word) => word !== '')
     .join(' ');
 const actions = (change: Parameters<typeof situation>[0]): string[] => decide(situation(change)).actions.map(text);
 
 describe('what charon is told', () => {
+  it('is, by a version with other timers, to use those from now on; the SA stays', () => {
+    const [own] = caller.children;
+    const before = own.replace(/-\w+$/, '-00000000');
+    expect(before).not.toBe(own);
+    const earlier = { loaded: [['raven-a', [before]]] as [string, string[]][], ikeSas: [ikeSa({ children: [child({ name: before })] })] };
+    expect(decide(situation(earlier))).toMatchObject({ actions: [{ type: 'load', child: own }], againAtMs: undefined });
+    expect(actions({ ikeSas: earlier.ikeSas })).toEqual([]);
+  });
+
   it('is nothing when all is as planned, whatever the order of selectors', () => {
     expect(decide(situation({ ikeSas: [ikeSa()] }))).toEqual({ actions: [], againAtMs: undefined });
     expect(actions({ desired: [called], ikeSas: [ikeSa({ initiator: false })] })).toEqual([]);

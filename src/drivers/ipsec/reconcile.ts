@@ -1,6 +1,6 @@
 import { compareText } from '../../lib/compare.ts';
 import type { ViciMessage } from '../../net/vici.ts';
-import { type Connection, peerOfConnection } from './connection.ts';
+import { type Connection, isMadeFor, peerOfConnection } from './connection.ts';
 import { type ChildSa, type IkeSa, isCarrying } from './sas.ts';
 
 /** What charon has now. */
@@ -93,8 +93,11 @@ export function retryDelayMs(count: number, random: number, narrow: boolean): nu
 }
 
 /** Whether a CHILD_SA carries exactly what the plan says, under the current configuration. */
-export function isPlanned(child: ChildSa, { children, tunnel }: Connection): boolean {
-  return children.includes(child.name) && sameSelectors(child.localTs, tunnel.localTs) && sameSelectors(child.remoteTs, tunnel.remoteTs);
+export function isPlanned(child: ChildSa, connection: Connection): boolean {
+  const { tunnel } = connection;
+  return (
+    isMadeFor(child.name, connection) && sameSelectors(child.localTs, tunnel.localTs) && sameSelectors(child.remoteTs, tunnel.remoteTs)
+  );
 }
 
 interface PeerDecision {
@@ -147,7 +150,7 @@ function decideCaller({ connection, ikeSas, load, loaded }: PeerView, { observed
   const correct = misdirected.map(({ id }): Action => ({ type: 'terminateIke', id, peer, why: 'the peer has another address now' }));
   const carrying = ikeSas
     .flatMap((sa) => sa.children)
-    .filter((each) => isCarrying(each) && children.includes(each.name) && !observed.lost.has(each.id));
+    .filter((each) => isCarrying(each) && isMadeFor(each.name, connection) && !observed.lost.has(each.id));
   const good = carrying.filter((each) => isPlanned(each, connection));
   const newest = (good.length > 0 ? good : carrying).toSorted((a, b) => b.id - a.id)[0];
   const { actions, waitS } = newest === undefined ? { actions: [] } : retire(peer, ikeSas, newest);
@@ -157,7 +160,7 @@ function decideCaller({ connection, ikeSas, load, loaded }: PeerView, { observed
   // charon would take what the kernel lost for the SA that we ask for; its end is an event, and then we call.
   const ending = ikeSas.some((sa) => sa.children.some(({ id }) => observed.lost.has(id)));
   const underWay =
-    ending || ikeSas.some((sa) => !misdirected.includes(sa) && (isCalling(sa) || sa.busy || sa.children.some(isBeginning(children))));
+    ending || ikeSas.some((sa) => !misdirected.includes(sa) && (isCalling(sa) || sa.busy || sa.children.some(isBeginning(connection))));
   const free = [loaded, ...children].find((name) => !carrying.some((each) => each.name === name));
   const notBeforeMs = attempts.get(peer)?.notBeforeMs ?? 0;
   if (underWay || free === undefined || nowMs < notBeforeMs) {
@@ -210,8 +213,8 @@ function isCalling({ state }: IkeSa): boolean {
   return state === 'CONNECTING' || state === 'CREATED';
 }
 
-function isBeginning(names: readonly string[]): (child: ChildSa) => boolean {
-  return (child) => names.includes(child.name) && (child.state === 'CREATED' || child.state === 'INSTALLING');
+function isBeginning(connection: Connection): (child: ChildSa) => boolean {
+  return (child) => isMadeFor(child.name, connection) && (child.state === 'CREATED' || child.state === 'INSTALLING');
 }
 
 function isSame(a: IkeSa['remote'], b: IkeSa['remote']): boolean {

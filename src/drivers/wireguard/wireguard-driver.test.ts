@@ -195,6 +195,9 @@ describe.runIf(process.getuid?.() === 0)('wireguard-go', { timeout: 60_000 }, ()
     const { b } = await beginPair();
     const old = b.pid()!;
     process.kill(old, 'SIGKILL');
+    await poll(async () => ((await identifyProcess(old)) === undefined ? true : undefined), TIMEOUT_MS);
+    // Who asks finds no tunnel, which is no failure, and it is not left to the next look, up to 5 s later.
+    await poll(async () => ((await b.list())[0]?.state !== 'up' || b.pid() !== old ? true : undefined), TIMEOUT_MS);
     const fresh = await poll(async () => (b.pid() !== undefined && b.pid() !== old ? b.pid() : undefined), TIMEOUT_MS);
     expect(fresh).toBeDefined();
     await b.set(planB());
@@ -208,6 +211,29 @@ describe.runIf(process.getuid?.() === 0)('wireguard-go', { timeout: 60_000 }, ()
     await next.set(planB());
     expect([next.pid(), next.writes()]).toEqual([fresh, 0]);
     expect(await identifyProcess(fresh!)).toBeDefined();
+  });
+
+  it('calls a peer behind a NAT where it was heard last when wireguard-go was killed, also by a later agent: nobody waits 15 s for silence', async () => {
+    const { a } = await beginPair();
+    const [here, there] = [bed.node('a'), bed.node('b')];
+    await isAnswered(there, here.inner);
+    await a.close();
+    for (let i = 0; i < 2; i++) {
+      process.kill((await findWireguardGo(here.exec))!.pid, 'SIGKILL');
+      await poll(async () => ((await findWireguardGo(here.exec)) === undefined ? true : undefined), TIMEOUT_MS);
+      const again = open(here);
+      drivers.push(again);
+      await again.start();
+      const sinceMs = Date.now();
+      await again.set(planA());
+      await here.exec(['ip', 'route', 'replace', '10.2.0.0/24', 'dev', DEVICE, 'src', here.inner]);
+      await isAnswered(there, here.inner);
+      expect(Date.now() - sinceMs).toBeLessThan(5_000);
+      await reaches(again, 'b', isUp);
+      await again.set(planA());
+      expect((await deviceOf('a')).peers.map(({ keepaliveS }) => keepaliveS)).toEqual([0]);
+      await again.close();
+    }
   });
 
   it('relays between two callers, and moves their prefixes to a direct tunnel in one write each, and back', async () => {

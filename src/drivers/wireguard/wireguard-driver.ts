@@ -11,11 +11,13 @@ import type { WgDevice } from '../../net/wg-dump.ts';
 import type { WgKey } from '../../net/wg-key.ts';
 import type { Exec } from '../exec/exec.ts';
 import { createAlarm } from '../tunnel/alarm.ts';
-import type { ProcessId } from '../tunnel/process.ts';
+import { createHeardFile, type HeardAt } from '../tunnel/heard-file.ts';
+import { isRunning, type ProcessId } from '../tunnel/process.ts';
 import { restartDelayMs } from '../tunnel/restart-delay.ts';
 import type { TunnelDriver, TunnelState } from '../tunnel/tunnel-driver.ts';
 import { ensureKey, type KeyFile, presharedKeyOf } from './key-file.ts';
 import { describePeers, type PeerMemory, type PeerView } from './peer-state.ts';
+import { createExternalWireguardGo } from './external-wireguard-go.ts';
 import { createWireguardGo, observeWireguard, runWg } from './wireguard-go.ts';
 
 export interface WireguardDriverOptions {
@@ -29,6 +31,8 @@ export interface WireguardDriverOptions {
   readonly dataPath: DataPath;
   readonly log: Logger;
   readonly clock?: Clock;
+  /** `external`: `raven charon` runs wireguard-go in the same run directory; default: it is started from here. */
+  readonly daemon?: 'own' | 'external';
   /** What starts a program where the device belongs, such as `ip netns exec NAME`; nothing when we are there already. */
   readonly spawnPrefix?: readonly string[];
 }
@@ -40,6 +44,7 @@ export interface WireguardDriver extends TunnelDriver<WireguardPlan> {
   pid(): number | undefined;
 }
 
+const HEARD_FILE = 'wireguard-heard.json';
 /** A look this old is as good as a new one: a tick asks several times in a row. */
 const FRESH_MS = 100;
 /** How often the peers are looked at; nobody tells when one came up or went. */
@@ -54,7 +59,11 @@ const LOOK_GROWTH = 20;
  */
 export function createWireguardDriver(options: WireguardDriverOptions): WireguardDriver {
   const { exec, runDir, stateDir, psk, dataPath, log, clock = systemClock, spawnPrefix = [] } = options;
-  const go = createWireguardGo({ exec, runDir, log, spawnPrefix, beforeStart: removeDevice });
+  const isExternal = options.daemon === 'external';
+  const go = isExternal
+    ? createExternalWireguardGo({ exec, runDir })
+    : createWireguardGo({ exec, runDir, log, spawnPrefix, beforeStart: removeDevice });
+  const heard = createHeardFile(runDir, HEARD_FILE);
   const listeners: (() => void)[] = [];
   const endpointsSet = new Map<string, IpEndpoint>();
   let memory: ReadonlyMap<string, PeerMemory> = new Map();
@@ -66,6 +75,7 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
   let writes = 0;
   let failures = 0;
   let closed = false;
+  let isAlone = false;
   let last: Promise<unknown> = Promise.resolve();
   const alarm = createAlarm(clock, lookAgain);
 
@@ -86,11 +96,15 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
   async function start(): Promise<void> {
     key ??= await ensureKey(stateDir);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
-    if (dataPath === 'user') await startDaemon();
-    else await go.stop();
+    if (dataPath === 'user') return startDaemon();
+    // Left by an agent that found no WireGuard in the kernel.
+    if (!isAlone) await go.stop();
+    isAlone = true;
   }
 
   async function startDaemon(): Promise<void> {
+    if (isExternal && !isAlone) await removeDevice();
+    isAlone = true;
     const { id, fresh } = await go.ensure();
     daemon = id;
     if (!fresh) return;
@@ -101,9 +115,30 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
 
   async function look(): Promise<WgDevice | undefined> {
     if (seen !== undefined && clock.now() - seen.atMs < FRESH_MS) return seen.device;
-    const device = await observeWireguard(exec, dataPath, daemon);
+    const device = await observe();
     seen = { device, atMs: clock.now() };
+    if (device !== undefined && desired !== undefined)
+      await heard.note(
+        heardIn(device, desired),
+        desired.tunnels.map(({ peer }) => peer),
+      );
     return device;
+  }
+
+  /** Of a wireguard-go that has ended there is no device; it is started again at once. */
+  async function observe(): Promise<WgDevice | undefined> {
+    const ownDaemon = dataPath === 'user' && !isExternal;
+    try {
+      if (!ownDaemon || (await isAlive())) return await observeWireguard(exec, dataPath, daemon);
+    } catch (error) {
+      if (!ownDaemon || (await isAlive())) throw error;
+    }
+    alarm.set(clock.now());
+    return undefined;
+  }
+
+  async function isAlive(): Promise<boolean> {
+    return daemon !== undefined && (await isRunning(daemon));
   }
 
   async function reconcile(): Promise<void> {
@@ -122,8 +157,9 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
     noteEndpoints(device, plan);
     const publicKey = key?.publicKey;
     const presharedKeys = publicKey === undefined ? undefined : presharedKeysFor(plan, publicKey);
+    const heardAt = await heard.read();
     let done = true;
-    for (const change of diffWireguard(device, { plan, publicKey, presharedKeys, endpointsSet, stuck }))
+    for (const change of diffWireguard(device, { plan, publicKey, presharedKeys, endpointsSet, stuck, heardAt }))
       done = (await apply(change)) && done;
     return done;
   }
@@ -213,6 +249,7 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
       memory = new Map();
       upBefore = '';
       endpointsSet.clear();
+      await heard.remove();
       await removeDevice();
     });
   }
@@ -238,4 +275,15 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
     writes: () => writes,
     pid: () => daemon?.pid,
   };
+}
+
+/** Peers that proved who they are, where the device has them now. */
+function heardIn({ peers }: WgDevice, { tunnels }: WireguardPlan): HeardAt {
+  const known = new Map(peers.map((peer) => [peer.publicKey, peer]));
+  return new Map(
+    tunnels.flatMap(({ peer, publicKey }): [string, IpEndpoint][] => {
+      const { endpoint, latestHandshakeS = 0 } = known.get(publicKey) ?? {};
+      return endpoint === undefined || latestHandshakeS === 0 ? [] : [[peer, endpoint]];
+    }),
+  );
 }

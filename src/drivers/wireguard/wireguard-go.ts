@@ -8,16 +8,17 @@ import { parseWgDump, type WgDevice } from '../../net/wg-dump.ts';
 import { CommandError, type Exec, isMissing } from '../exec/exec.ts';
 import { startDaemon } from '../tunnel/daemon.ts';
 import { endProcess, identifyProcess, isRunning, poll, type ProcessId } from '../tunnel/process.ts';
+import { openWireguardExchange } from './wireguard-exchange.ts';
 
 /** The process that carries the packets where the kernel has no WireGuard. It outlives the agent. */
 export interface WireguardGo {
   /**
-   * The running one, or a new one that answers.
+   * The running one, or a new one that answers. `id`: its process, absent when it runs in another container.
    *
    * @throws {UserError} when wireguard-go is not installed
    * @throws when it does not come up, with the end of its log
    */
-  ensure(): Promise<{ readonly id: ProcessId; readonly fresh: boolean }>;
+  ensure(): Promise<{ readonly id: ProcessId | undefined; readonly fresh: boolean }>;
   /** Ends it, and with it its device. Idempotent. */
   stop(): Promise<void>;
 }
@@ -36,8 +37,10 @@ const PROGRAM_PATHS = ['/usr/bin/wireguard-go', '/usr/local/bin/wireguard-go', '
 /** Generous: 0.1 s, under software emulation on a busy machine many seconds. */
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 5_000;
+/** Packets wait for it. */
+const LOOK_EVERY_MS = 10;
 const LOG_TAIL_LINES = 5;
-const ENV = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LOG_LEVEL: 'error' };
+export const WIREGUARD_GO_ENV = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LOG_LEVEL: 'error' };
 
 /**
  * wireguard-go listens in /var/run/wireguard, by the name of its device, which is the same on every node. Where several nodes share a file
@@ -66,14 +69,16 @@ export function createWireguardGo({ exec, runDir, log, spawnPrefix, beforeStart 
   }
 
   async function start(): Promise<ProcessId> {
-    const program = await locate();
+    const program = await locateWireguardGo();
     await beforeStart();
     if (hasOwnView) await mkdir(sockets, { recursive: true, mode: 0o700 });
     const command = [program, '-f', WIREGUARD_DEVICE];
     const view = !hasOwnView ? [] : ['unshare', '--mount', '--propagation', 'slave', 'sh', '-c', OWN_VIEW, sockets];
-    const id = await startDaemon([...spawnPrefix, ...view, ...command], { logPath, env: ENV });
-    const answers = id && (await poll(async () => ((await isRunning(id)) ? ask(id) : 'gone'), START_TIMEOUT_MS));
-    if (id === undefined || answers !== true) {
+    const id = await startDaemon([...spawnPrefix, ...view, ...command], { logPath, env: WIREGUARD_GO_ENV });
+    const up =
+      id &&
+      (await poll(async () => ((await isRunning(id)) ? (await answers(exec, id)) || undefined : 'gone'), START_TIMEOUT_MS, LOOK_EVERY_MS));
+    if (id === undefined || up !== true) {
       if (id !== undefined) await endProcess(id, STOP_TIMEOUT_MS);
       throw new Error(`wireguard-go did not start (${command.join(' ')}); ${logPath}: ${await logTail()}`);
     }
@@ -82,21 +87,15 @@ export function createWireguardGo({ exec, runDir, log, spawnPrefix, beforeStart 
     return id;
   }
 
-  async function ask(id: ProcessId): Promise<true | undefined> {
-    try {
-      await runWg(exec, ['show', WIREGUARD_DEVICE, 'listen-port'], id);
-      return true;
-    } catch (error) {
-      log.debug({ error: messageOf(error) }, 'wireguard-go is not there yet');
-      return undefined;
-    }
-  }
-
   async function stop(): Promise<void> {
     const running = await current();
     if (running !== undefined) await endProcess(running, STOP_TIMEOUT_MS);
     known = undefined;
     await rm(pidPath, { force: true });
+    // Of a time when it ran elsewhere; should it still, this ends it.
+    const { wanted, running: elsewhere } = openWireguardExchange(runDir);
+    await wanted.remove();
+    await elsewhere.remove();
     if (hasOwnView) await rm(sockets, { recursive: true, force: true });
   }
 
@@ -123,10 +122,20 @@ export async function runWg(exec: Exec, args: readonly string[], daemon: Process
   return exec([first, ...rest]);
 }
 
+/** Whether wireguard-go can be asked about its device. */
+export async function answers(exec: Exec, daemon?: ProcessId): Promise<boolean> {
+  try {
+    await runWg(exec, ['show', WIREGUARD_DEVICE, 'listen-port'], daemon);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The device as it is now, wherever it is; undefined when there is none. Reads only. */
 export async function observeWireguard(exec: Exec, dataPath: DataPath, known?: ProcessId): Promise<WgDevice | undefined> {
+  // None to be found: it may run in another container, and is asked all the same.
   const daemon = dataPath === 'kernel' ? undefined : (known ?? (await findWireguardGo(exec)));
-  if (dataPath === 'user' && daemon === undefined) return undefined;
   try {
     return parseWgDump(await runWg(exec, ['show', WIREGUARD_DEVICE, 'dump'], daemon));
   } catch (error) {
@@ -135,9 +144,12 @@ export async function observeWireguard(exec: Exec, dataPath: DataPath, known?: P
   }
 }
 
-/** Whether `wg` said that there is no such device. */
+/** Whether `wg` said that there is no such device, or that nobody answers any more for it. */
 function isNoDevice(error: unknown): boolean {
-  return error instanceof CommandError && /Unable to access interface: (No such device|Protocol not supported)/.test(error.stderr);
+  return (
+    error instanceof CommandError &&
+    /Unable to access interface: (No such device|Protocol not supported|Connection refused)/.test(error.stderr)
+  );
 }
 
 /** The wireguard-go of our device in the network namespace of `exec`, whoever started it. */
@@ -178,7 +190,7 @@ async function textOf(path: string): Promise<string> {
   }
 }
 
-async function locate(): Promise<string> {
+export async function locateWireguardGo(): Promise<string> {
   for (const path of PROGRAM_PATHS) {
     try {
       await access(path, constants.X_OK);

@@ -22,7 +22,7 @@ seccompProfile: { type: RuntimeDefault }
 
 {{- define "raven.agentMounts" -}}
 - { name: run, mountPath: /run/raven }
-# wireguard-go and wg meet here, and nowhere else.
+# wireguard-go, in the other pod, and wg meet here.
 - { name: run, mountPath: /run/wireguard, subPath: wireguard }
 - { name: tun, mountPath: /dev/net/tun }
 - { name: state, mountPath: /var/lib/raven }
