@@ -16,7 +16,7 @@ const entries = <T extends z.ZodType>(value: T) => z.array(z.tuple([z.string(), 
 const memoryJson = z.object({
   exit: z.string().optional(),
   entry: entries(z.string()),
-  orders: entries(z.object({ live: z.string(), sinceMs: z.number() })),
+  orders: entries(z.object({ live: z.string(), sinceMs: z.number(), ruledMs: z.number().exactOptional() })),
 });
 
 /** undefined when there is none that can be read. */

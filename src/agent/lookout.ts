@@ -1,30 +1,31 @@
-import { decodeStatement, encodeStatement, type Stance, type Statement } from '../domain/probe-flags.ts';
+import { ownStatement } from '../domain/own-statement.ts';
+import { decodeStatement, encodeStatement, SAYS_NOTHING, type Statement } from '../domain/probe-flags.ts';
 import type { ForwardingFault } from '../domain/forwarding.ts';
+import { HURRY_MS, paceOf, TICK_MS } from '../domain/probe-pace.ts';
 import { choose, type Reroute } from '../domain/reroute.ts';
+import { isDistrusted } from '../domain/own-forwarding.ts';
 import {
   type ChoiceMemory,
   type Choices,
-  exitWorks,
-  exitWorksNow,
-  forwards,
-  isDistrusted,
   INITIAL_REROUTE,
+  MISSES,
   NO_CHOICES,
   observe,
   retain,
   type ProbeKind,
   type RerouteEvent,
   type RerouteState,
-  type RerouteView,
   trackOf,
 } from '../domain/reroute-state.ts';
 import type { Watch } from '../domain/reroute-view.ts';
 import type { Outcome } from '../drivers/probe/echo.ts';
+import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
 import { createCallers, type OpenCaller } from './callers.ts';
 import type { EchoKeeper } from './echo-keeper.ts';
+import { keyOf, type Target, targetsOf } from './lookout-targets.ts';
 
 /** Watches the live endpoints that this node's packets use, and chooses among them without anybody's help. */
 export interface Lookout {
@@ -62,18 +63,10 @@ export interface LookoutParts {
   readonly kept: ChoiceMemory | undefined;
   readonly keep: (memory: ChoiceMemory) => void;
   readonly onReroute: (reroute: Reroute) => void;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
-const TICK_MS = 250;
-/** Once something has not answered: three in a row without an answer then span 0.6 s. */
-const HURRY_MS = 100;
-/** Then it is known to be dead, or well again. */
-const HURRY_PROBES = 12;
-/** A standby, while nothing is wrong. */
-const STANDBY_MS = 2_000;
-/** What carries nothing: metered links cost money. */
-const IDLE_MS = 5_000;
 /** At the most a satellite's round trip, twice. */
 const TIMEOUT_MS = { min: 250, max: 1_500 };
 /** More probes than this are spread over the tick. */
@@ -84,15 +77,8 @@ const DISTRUSTED: ForwardingFault = {
   message: 'all nodes of the region that send through it say that nothing gets across',
 };
 
-interface Target {
-  readonly kind: ProbeKind;
-  readonly name: string;
-  readonly ip: Ip;
-  dueMs: number;
-  rttMs: number;
-}
-
-export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, received, kept, keep, onReroute, log }: LookoutParts): Lookout {
+export function createLookout(parts: LookoutParts): Lookout {
+  const { overlay, tunnels, lan, openCaller, isBusy, received, kept, keep, onReroute, clock, log } = parts;
   const listeners: (() => void)[] = [];
   const callers = createCallers(openCaller, log);
   let state: RerouteState = { ...INITIAL_REROUTE, ...kept };
@@ -100,24 +86,19 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
   let known = '';
   let targets: readonly Target[] = [];
   let peerAt: ReadonlyMap<string, string> = new Map();
-  let timer: NodeJS.Timeout | undefined;
+  let cancelTick: (() => void) | undefined;
   let asking = false;
   let ownPackets = 0;
   let closed = false;
+  /** What this node says of itself, as announced last. */
+  let said = '';
   lan.respond(answerLan);
   overlay.respond(answerOverlay);
   tunnels.respond(answerOverlay);
 
   function set(next: Watch | undefined): void {
     const text =
-      next === undefined
-        ? ''
-        : JSON.stringify([
-            next.view,
-            next.address,
-            next.probeIp,
-            ...[next.lan, next.tunnel, next.through, next.nodes].map((each) => [...each]),
-          ]);
+      next === undefined ? '' : JSON.stringify([next.view, next.address, next.probeIp, [...next.nodes], targetsOf(next).map(keyOf)]);
     if (text === known || closed) return;
     known = text;
     watch = next;
@@ -130,12 +111,12 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
     peerAt = new Map(next === undefined ? [] : [...next.tunnel].map(([name, ip]) => [ip, name]));
     if (next === undefined) return stopTicking();
     decide();
-    timer ??= setTimeout(tick, 0);
+    cancelTick ??= clock.after(0, tick);
   }
 
   function stopTicking(): void {
-    clearTimeout(timer);
-    timer = undefined;
+    cancelTick?.();
+    cancelTick = undefined;
     if (state === INITIAL_REROUTE) return;
     state = INITIAL_REROUTE;
     keep(state);
@@ -143,66 +124,56 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
   }
 
   function tick(): void {
-    const now = Date.now();
-    const pace = { busy: isBusy(ownPackets), hurried: suspects() };
-    const due = targets.filter((target) => target.dueMs <= now || now + intervalOf(target, pace) < target.dueMs);
-    for (const [i, target] of due.entries()) {
-      target.dueMs = now + intervalOf(target, pace) - HURRY_MS / 2;
-      if (due.length <= BURST) void probe(target);
-      else setTimeout(() => void probe(target), (i * TICK_MS) / due.length);
-    }
     decide();
-    timer = setTimeout(tick, suspects().size > 0 ? HURRY_MS : TICK_MS);
+    if (watch === undefined) return;
+    const nowMs = clock.now();
+    const { intervalMs, tickMs } = paceOf({ state, watch, targets, isBusy: isBusy(ownPackets), nowMs });
+    const due = targets.filter((target) => target.dueMs <= nowMs || nowMs + intervalMs(target) < target.dueMs);
+    for (const [i, target] of due.entries()) {
+      target.dueMs = nowMs + intervalMs(target) - HURRY_MS / 2;
+      if (due.length <= BURST) void probe(target);
+      else clock.after((i * TICK_MS) / due.length, () => void probe(target));
+    }
+    schedule(tickMs);
+  }
+
+  function schedule(delayMs: number): void {
+    cancelTick?.();
+    cancelTick = clock.after(delayMs, tick);
   }
 
   /** What was well a moment ago has just not answered. */
   function hurry(): void {
-    if (timer === undefined || closed) return;
-    clearTimeout(timer);
-    timer = setTimeout(tick, 0);
+    if (cancelTick === undefined || closed) return;
+    schedule(0);
   }
 
-  function intervalOf(
-    { kind, name }: Target,
-    { busy, hurried }: { readonly busy: boolean; readonly hurried: ReadonlySet<string> },
-  ): number {
-    if (watch === undefined || hurried.has(groupOf(kind, name))) return HURRY_MS;
-    const { choices } = state;
-    if (kind === 'lan') return choices.exit === name ? TICK_MS : STANDBY_MS;
-    if (kind === 'through') return busy ? TICK_MS : IDLE_MS;
-    const isEntry = choices.entry.get(watch.regionOf.get(name) ?? '') === name;
-    if (!isEntry) return STANDBY_MS;
-    return busy ? TICK_MS : IDLE_MS;
+  /** There is news of these: they are asked at once. */
+  function nudge(isMeant: (target: Target) => boolean): void {
+    const meant = targets.filter(isMeant);
+    for (const target of meant) target.dueMs = 0;
+    if (meant.length > 0) hurry();
   }
 
-  /** Where something that was well has not answered, for not so long: all that could take its place is of interest now. */
-  function suspects(): ReadonlySet<string> {
-    const late = targets.filter(({ kind, name }) => {
-      const { misses, heardMs } = trackOf(state, kind, name);
-      return misses > 0 && misses < HURRY_PROBES && heardMs !== undefined;
-    });
-    return new Set(late.map(({ kind, name }) => groupOf(kind, name)));
-  }
-
-  /** The own region, or a peer's. */
-  function groupOf(kind: ProbeKind, name: string): string {
-    return kind === 'tunnel' ? (watch?.regionOf.get(name) ?? '') : '';
+  function isSilent(kind: ProbeKind, name: string): boolean {
+    return trackOf(state, kind, name).misses >= MISSES;
   }
 
   async function probe(target: Target): Promise<void> {
     const { kind, name, ip } = target;
-    const sentMs = Date.now();
+    const sentMs = clock.now();
     const timeoutMs = Math.min(TIMEOUT_MS.max, Math.max(TIMEOUT_MS.min, 3 * target.rttMs));
     const flags = encodeStatement(statementFor(kind === 'lan' ? name : undefined));
     const outcome = await (kind === 'lan'
       ? callers.probe(ip, flags, timeoutMs)
       : callOverlay(kind === 'tunnel' ? tunnels : overlay, ip, flags, timeoutMs));
     if (outcome === undefined || closed || !targets.includes(target)) return;
-    const atMs = Date.now();
+    const atMs = clock.now();
     if (typeof outcome === 'object') {
       target.rttMs = target.rttMs === 0 ? outcome.rttMs : target.rttMs + (outcome.rttMs - target.rttMs) / 8;
       const said = decodeStatement(outcome.flags);
-      takeStatement(kind, name, { type: 'answered', kind, target: name, forwards: said?.forwards ?? true, stance: said?.stance, atMs });
+      const { forwards: does, stance, ruled } = said ?? SAYS_NOTHING;
+      takeStatement(kind, name, { type: 'answered', kind, target: name, forwards: does, stance, ruled, atMs });
     } else {
       if (outcome === 'refused') take({ type: 'refused', target: name, atMs });
       if (kind === 'tunnel') await askBytes();
@@ -224,7 +195,7 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
     if (asking) return;
     asking = true;
     try {
-      const atMs = Date.now();
+      const atMs = clock.now();
       for (const [peer, bytes] of await received()) take({ type: 'received', peer, bytes, atMs });
     } catch (error) {
       log.debug({ error: messageOf(error) }, 'tunnels could not be asked');
@@ -234,17 +205,7 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
   }
 
   function statementFor(receiver: string | undefined): Statement {
-    if (watch === undefined) return { forwards: true, stance: undefined, uses: false, works: false, distrusts: false };
-    const { view } = watch;
-    const { exit = view.own.live[0] } = state.choices;
-    const uses = receiver !== undefined && exit === receiver;
-    return {
-      forwards: forwards(state, view, Date.now()),
-      stance: stanceOf(view, state.choices.exit),
-      uses,
-      works: exitWorksNow(state, view, Date.now()),
-      distrusts: uses && exitWorks(state, view) === false,
-    };
+    return watch === undefined ? SAYS_NOTHING : ownStatement(state, watch.view, receiver, clock.now());
   }
 
   /** Only nodes of the own region are answered. */
@@ -255,8 +216,13 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
     const said = decodeStatement(flags);
     if (said !== undefined) {
       const { uses, works, distrusts } = said;
-      take({ type: 'reported', node, uses, works, distrusts, atMs: Date.now() });
-      if (distrusts) decide();
+      take({ type: 'reported', node, uses, works, distrusts, atMs: clock.now() });
+      if (watch?.lan.has(node) === true) takeSaying('lan', node, said);
+      if (distrusts) {
+        nudge(({ kind, name }) => kind === 'tunnel' && [...state.choices.entry.values()].includes(name));
+        decide();
+      }
+      nudge(({ kind, name }) => kind === 'lan' && name === node && isSilent(kind, name));
     }
     return encodeStatement(statementFor(undefined));
   }
@@ -266,9 +232,14 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
     const peer = peerAt.get(from);
     const said = decodeStatement(flags);
     if (peer !== undefined && said !== undefined) {
-      takeStatement('tunnel', peer, { type: 'said', peer, forwards: said.forwards, stance: said.stance });
+      nudge(({ kind, name }) => kind === 'tunnel' && name === peer && isSilent(kind, name));
+      takeSaying('tunnel', peer, said);
     }
     return encodeStatement(statementFor(undefined));
+  }
+
+  function takeSaying(kind: 'lan' | 'tunnel', peer: string, { forwards: does, stance, ruled }: Statement): void {
+    takeStatement(kind, peer, { type: 'said', kind, peer, forwards: does, stance, ruled, atMs: clock.now() });
   }
 
   function take(event: RerouteEvent): void {
@@ -280,15 +251,27 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
     const before = trackOf(state, kind, name);
     take(event);
     const after = trackOf(state, kind, name);
-    if (before.misses > 0 || before.forwards !== after.forwards || before.stance !== after.stance) decide();
+    const isNews = before.forwards !== after.forwards || before.stance !== after.stance || before.ruledSinceMs !== after.ruledSinceMs;
+    if (before.misses > 0 || isNews) decide();
+  }
+
+  /** Others go by what an endpoint says of itself, and hear it with its next probe of them. */
+  function announce(): void {
+    if (watch === undefined || !watch.view.own.live.includes(watch.view.node)) return;
+    const { forwards: does, stance, ruled } = statementFor(undefined);
+    const saying = `${does} ${stance} ${ruled}`;
+    if (saying === said) return;
+    said = saying;
+    nudge(({ kind }) => kind !== 'through');
   }
 
   function decide(): void {
     if (watch === undefined) return;
     const before = JSON.stringify([state.choices.exit, ...state.choices.entry]);
-    const { state: next, changes } = choose(state, watch.view, Date.now());
+    const { state: next, changes } = choose(state, watch.view, clock.now());
     state = next;
     for (const change of changes) onReroute(change);
+    announce();
     if (JSON.stringify([next.choices.exit, ...next.choices.entry]) !== before) {
       keep(next);
       notify();
@@ -302,30 +285,14 @@ export function createLookout({ overlay, tunnels, lan, openCaller, isBusy, recei
   return {
     set,
     choices: () => state.choices,
-    fault: () => (isDistrusted(state, Date.now()) ? DISTRUSTED : undefined),
+    fault: () => (isDistrusted(state, clock.now()) ? DISTRUSTED : undefined),
     onChange: (listener) => void listeners.push(listener),
     close: async () => {
       closed = true;
-      clearTimeout(timer);
+      cancelTick?.();
       await callers.close();
       await tunnels.close();
       await lan.close();
     },
   };
-}
-
-function targetsOf({ lan, tunnel, through }: Watch): Target[] {
-  const of = (kind: ProbeKind, all: ReadonlyMap<string, Ip>): Target[] =>
-    [...all].map(([name, ip]) => ({ kind, name, ip, dueMs: 0, rttMs: 0 }));
-  return [...of('lan', lan), ...of('tunnel', tunnel), ...of('through', through)];
-}
-
-function keyOf({ kind, name, ip }: Target): string {
-  return `${kind} ${name} ${ip}`;
-}
-
-/** Whoever has not decided yet must not call others back. */
-function stanceOf({ node, own: { live } }: RerouteView, exit: string | undefined): Stance | undefined {
-  if (exit === undefined || !live.includes(node)) return undefined;
-  return exit === node ? 'carries' : 'leaves';
 }

@@ -2,6 +2,7 @@ import { formatReroute } from '../domain/reroute.ts';
 import { openCaller, openEcho } from '../drivers/probe/echo.ts';
 import { createTrafficMeter } from '../drivers/probe/traffic.ts';
 import type { TunnelDriver } from '../drivers/tunnel/tunnel-driver.ts';
+import { systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createChoiceFile, loadChoices } from './choice-file.ts';
 import { createEchoKeeper, type EchoKeeper } from './echo-keeper.ts';
@@ -34,6 +35,7 @@ export async function openLookout({ overlay, driver, runDir, observer, log }: Lo
       log.warn(reroute, formatReroute(reroute));
       observer.rerouted(reroute);
     },
+    clock: systemClock,
     log,
   });
 }

@@ -5,6 +5,7 @@ import { decodeStatement, encodeStatement } from './probe-flags.ts';
 const statement = fc.record({
   forwards: fc.boolean(),
   stance: fc.constantFrom(undefined, 'carries' as const, 'leaves' as const),
+  ruled: fc.boolean(),
   uses: fc.boolean(),
   works: fc.boolean(),
   distrusts: fc.boolean(),

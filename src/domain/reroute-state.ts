@@ -36,11 +36,20 @@ export interface Track {
   /** Probes without an answer since the last answer. */
   readonly misses: number;
   readonly heardMs?: number;
+  /** Since when it answers without a silence. */
+  readonly wellSinceMs?: number;
+  /** When the last probe was sent that got no answer. */
+  readonly missedMs?: number;
   /** What it says about itself. */
   readonly forwards: boolean;
+  /** When it said so after it had said that it does not. */
+  readonly forwardsSinceMs?: number;
   readonly stance: Stance | undefined;
-  /** tunnel: bytes that came out of it, and when they last grew; lan: when the machine said that no agent listens. */
+  /** When it began to say that it carries because the controller changed its order. */
+  readonly ruledSinceMs?: number;
+  /** tunnel: bytes that came out of it, when they were counted, and when they last grew; lan: when the machine said that no agent listens. */
   readonly bytes?: number;
+  readonly bytesMs?: number;
   readonly flowMs?: number;
 }
 
@@ -48,6 +57,7 @@ export interface Track {
 interface Report {
   readonly atMs: number;
   readonly uses: boolean;
+  readonly usesSinceMs: number;
   readonly works: boolean;
   /** Since when it says that we do not forward for it. */
   readonly distrustsSinceMs?: number;
@@ -65,6 +75,12 @@ export interface RerouteState extends ChoiceMemory {
   readonly reports: ReadonlyMap<string, Report>;
   /** We were told that we do not forward, and nothing has proved the contrary. */
   readonly distrustedUntilMs: number;
+  /** When this node last chose another way. */
+  readonly movedMs: number;
+  /** When an ordinary node of the own region probed this one last. */
+  readonly reportedMs?: number;
+  /** When this node, as an endpoint, forwarded again after it had not; undefined while it does not, 0 when it always did. */
+  readonly forwardsSinceMs: number | undefined;
 }
 
 export interface Order {
@@ -72,24 +88,27 @@ export interface Order {
   readonly sinceMs: number;
   /** Since when the controller has another order, whose first one does not answer yet. */
   readonly overdueSinceMs?: number;
+  /** When the controller's change of order made this node the one that carries. */
+  readonly ruledMs?: number;
+}
+
+/** What an endpoint says about itself. */
+interface Saying {
+  readonly forwards: boolean;
+  readonly stance: Stance | undefined;
+  readonly ruled?: boolean;
+  readonly atMs: number;
 }
 
 export type RerouteEvent =
-  | {
-      readonly type: 'answered';
-      readonly kind: ProbeKind;
-      readonly target: string;
-      readonly forwards: boolean;
-      readonly stance: Stance | undefined;
-      readonly atMs: number;
-    }
+  | ({ readonly type: 'answered'; readonly kind: ProbeKind; readonly target: string } & Saying)
   | { readonly type: 'missed'; readonly kind: ProbeKind; readonly target: string; readonly sentMs: number }
   /** The machine is there, its agent is not. */
   | { readonly type: 'refused'; readonly target: string; readonly atMs: number }
   /** Bytes that came out of the tunnel so far. */
   | { readonly type: 'received'; readonly peer: string; readonly bytes: number; readonly atMs: number }
-  /** A peer's own probe came through its tunnel. */
-  | { readonly type: 'said'; readonly peer: string; readonly forwards: boolean; readonly stance: Stance | undefined }
+  /** An endpoint's own probe came over the LAN, or through its tunnel. */
+  | ({ readonly type: 'said'; readonly kind: 'lan' | 'tunnel'; readonly peer: string } & Saying)
   | {
       readonly type: 'reported';
       readonly node: string;
@@ -103,18 +122,32 @@ export const INITIAL_REROUTE: RerouteState = {
   tracks: new Map(),
   reports: new Map(),
   distrustedUntilMs: 0,
+  movedMs: 0,
+  forwardsSinceMs: 0,
   choices: NO_CHOICES,
   orders: new Map(),
 };
 
 /** So many probes in a row without an answer: it is gone. */
 export const MISSES = 3;
+/**
+ * Tunnels that are just being made come up within that, at four probes a second: a WireGuard handshake that was lost is repeated after 5 s (wireguard.com, protocol
+ * page: Rekey-Timeout). Counted sooner, a start would be taken for a fault, and moves stay.
+ */
+export const UNHEARD_MISSES = 28;
 /** Bytes or a refusal this recent prove that the machine lives, whatever its agent does. Host kernels send one "port unreachable" a second. */
 const FRESH_MS = 1_500;
 /** A report is worth that long: each node probes four times a second. */
 const REPORT_MS = 1_500;
 /** Nobody sends packets through an endpoint that dropped them, so nothing can prove it cured; it is the last resort for so long. */
-const DISTRUST_MS = 60_000;
+export const DISTRUST_MS = 60_000;
+
+/** Until a new way is in place at both ends, and was probed three times. */
+const IN_PLACE_MS = 1_500;
+/** What others say of a way is of probes no older than this, at the end of the longest time that an answer may take. */
+const OPINION_MS = 2_000;
+/** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
+const CURED_MS = OPINION_MS + 500;
 
 const NEW_TRACK: Track = { misses: 0, forwards: true, stance: undefined };
 
@@ -132,34 +165,51 @@ export function retain(state: RerouteState, targets: readonly { readonly kind: P
 export function observe(state: RerouteState, event: RerouteEvent): RerouteState {
   switch (event.type) {
     case 'answered': {
-      const { kind, target, forwards: does, stance, atMs } = event;
-      return believe(withTrack(state, kind, target, { misses: 0, heardMs: atMs, forwards: does, stance }), atMs);
+      const { kind, target, atMs } = event;
+      const old = trackOf(state, kind, target);
+      const wellSinceMs = isWell(old) ? (old.wellSinceMs ?? atMs) : atMs;
+      return believe(withTrack(state, kind, target, { ...heard(old, event), misses: 0, heardMs: atMs, wellSinceMs }), atMs);
     }
     case 'missed': {
       const old = trackOf(state, event.kind, event.target);
       // A later one was answered meanwhile.
       if (old.heardMs !== undefined && old.heardMs > event.sentMs) return state;
-      return withTrack(state, event.kind, event.target, { ...old, misses: old.misses + 1 });
+      return withTrack(state, event.kind, event.target, { ...old, misses: old.misses + 1, missedMs: event.sentMs });
     }
     case 'refused':
       return withTrack(state, 'lan', event.target, { ...trackOf(state, 'lan', event.target), flowMs: event.atMs });
     case 'received': {
       const old = trackOf(state, 'tunnel', event.peer);
-      const grew = old.bytes !== undefined && event.bytes > old.bytes;
-      return withTrack(state, 'tunnel', event.peer, { ...old, bytes: event.bytes, ...(grew && { flowMs: event.atMs }) });
+      // More than long ago says nothing of now.
+      const isRecent = old.bytesMs !== undefined && event.atMs - old.bytesMs < FRESH_MS;
+      const grew = isRecent && event.bytes > (old.bytes ?? 0);
+      const counted = { ...old, bytes: event.bytes, bytesMs: event.atMs };
+      return withTrack(state, 'tunnel', event.peer, { ...counted, ...(grew && { flowMs: event.atMs }) });
     }
     case 'said': {
-      const { peer, forwards: does, stance } = event;
-      return withTrack(state, 'tunnel', peer, { ...trackOf(state, 'tunnel', peer), forwards: does, stance });
+      const { kind, peer } = event;
+      return withTrack(state, kind, peer, heard(trackOf(state, kind, peer), event));
     }
     case 'reported': {
       const { node, uses, works, distrusts, atMs } = event;
       const reports = new Map([...state.reports].filter(([, each]) => atMs - each.atMs < REPORT_MS));
-      const since = reports.get(node)?.distrustsSinceMs ?? atMs;
-      const report = { atMs, uses, works, ...(distrusts && { distrustsSinceMs: since }) };
-      return believe({ ...state, reports: reports.set(node, report) }, atMs);
+      const old = reports.get(node);
+      const usesSinceMs = old?.uses === uses ? old.usesSinceMs : atMs;
+      const report = { atMs, uses, usesSinceMs, works, ...(distrusts && { distrustsSinceMs: old?.distrustsSinceMs ?? atMs }) };
+      const isOrdinary = !state.tracks.has(`lan/${node}`);
+      return believe({ ...state, reports: reports.set(node, report), ...(isOrdinary && { reportedMs: atMs }) }, atMs);
     }
   }
+}
+
+function heard({ ruledSinceMs, ...old }: Track, { forwards: does, stance, ruled = false, atMs }: Saying): Track {
+  return {
+    ...old,
+    forwards: does,
+    ...(does && !old.forwards && { forwardsSinceMs: atMs }),
+    stance,
+    ...(ruled && { ruledSinceMs: ruledSinceMs ?? atMs }),
+  };
 }
 
 /** Nodes that send nothing now do not know, nor do endpoints. */
@@ -167,34 +217,26 @@ function hasOpinion(nowMs: number): (report: Report) => boolean {
   return ({ uses, works, distrustsSinceMs, atMs }) => uses && nowMs - atMs < REPORT_MS && (works || distrustsSinceMs !== undefined);
 }
 
-/** All who send through us say that nothing gets there, though our tunnels answer after that was said: then it is us. */
+/**
+ * All who send through us say that nothing gets there, though the very endpoints that we send it to answer us after that was said: then it is us.
+ * Others that answer prove nothing: it may be an entry that is dead.
+ */
 function believe(state: RerouteState, nowMs: number): RerouteState {
   const users = [...state.reports.values()].filter(hasOpinion(nowMs));
   if (users.length === 0) return state;
   const distrusts = users.flatMap(({ distrustsSinceMs }) => distrustsSinceMs ?? []);
   if (distrusts.length < users.length)
     return users.some(({ works }) => works) && state.distrustedUntilMs > 0 ? { ...state, distrustedUntilMs: 0 } : state;
-  const sinceMs = Math.max(...distrusts);
-  const answers = [...state.tracks].some(([key, { heardMs = 0 }]) => key.startsWith('tunnel/') && heardMs > sinceMs);
+  const sinceMs = Math.max(...distrusts, ...users.map(({ usesSinceMs }) => usesSinceMs + IN_PLACE_MS), state.movedMs + IN_PLACE_MS);
+  const answers = [...state.choices.entry.values()].some((name) => {
+    const track = trackOf(state, 'tunnel', name);
+    return isWell(track) && (track.heardMs ?? 0) > sinceMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
+  });
   return answers ? { ...state, distrustedUntilMs: nowMs + DISTRUST_MS } : state;
 }
 
 function withTrack(state: RerouteState, kind: ProbeKind, target: string, track: Track): RerouteState {
   return { ...state, tracks: new Map(state.tracks).set(`${kind}/${target}`, track) };
-}
-
-/** Whether this node, as an endpoint, gets packets to other regions: what it tells everybody. */
-export function forwards(state: RerouteState, { tunnels, isBlocked }: RerouteView, nowMs: number): boolean {
-  if (isBlocked || isDistrusted(state, nowMs)) return false;
-  const measured = tunnels
-    .map((peer) => trackOf(state, 'tunnel', peer))
-    .filter(({ heardMs, misses }) => heardMs !== undefined || misses >= MISSES);
-  return measured.length === 0 || measured.some((track) => !isSilent(track, nowMs));
-}
-
-/** All who send through it say that nothing gets across. */
-export function isDistrusted({ distrustedUntilMs }: RerouteState, nowMs: number): boolean {
-  return nowMs < distrustedUntilMs;
 }
 
 /** Whether they did at the last attempt: what others are told. */
@@ -205,6 +247,12 @@ export function exitWorksNow(state: RerouteState, { through }: RerouteView, nowM
   });
 }
 
+/** Whether the packets of this node do not cross its exit, by probes of just now. */
+export function exitFails(state: RerouteState, view: RerouteView, nowMs: number): boolean {
+  const isFresh = view.through.some((target) => nowMs - (trackOf(state, 'through', target).missedMs ?? 0) < OPINION_MS);
+  return isFresh && exitWorks(state, view) === false;
+}
+
 /** Whether the packets of this node cross its exit: undefined while that is not known. */
 export function exitWorks(state: RerouteState, { through }: RerouteView): boolean | undefined {
   const tracks = through.map((target) => trackOf(state, 'through', target));
@@ -212,9 +260,14 @@ export function exitWorks(state: RerouteState, { through }: RerouteView): boolea
   return tracks.length > 0 && tracks.every(({ misses }) => misses >= MISSES) ? false : undefined;
 }
 
-/** Three probes without an answer, and no other sign of life. */
-export function isSilent({ misses, flowMs = 0 }: Track, nowMs: number): boolean {
-  return misses >= MISSES && nowMs - flowMs >= FRESH_MS;
+/** It was heard, and has not fallen silent since. */
+export function isWell({ heardMs, misses }: Track): boolean {
+  return heardMs !== undefined && misses < MISSES;
+}
+
+/** Three probes without an answer, and no other sign of life. A tunnel that was never heard may still be being made: it has longer. */
+export function isSilent(kind: ProbeKind, { misses, heardMs, flowMs = 0 }: Track, nowMs: number): boolean {
+  return misses >= (kind === 'tunnel' && heardMs === undefined ? UNHEARD_MISSES : MISSES) && nowMs - flowMs >= FRESH_MS;
 }
 
 /** Others of this region say that the endpoint which they use works, and it is not this one. */

@@ -64,18 +64,21 @@ export function planWatch(snapshot: Snapshot, node: string, { routes, findings }
   };
 }
 
-/** None without the controller's own choice among them: what cannot be compared with it is not preferred to it. */
+/** All, also those that cannot be measured (yet), so that one that the controller chose just now is waited for; none where none can. */
 function comparable(live: readonly GatewayNode[], tunnel: ReadonlyMap<string, Ip>): string[] {
-  const names = live.map(({ name }) => name).filter((name) => tunnel.has(name));
-  return names[0] === live[0]?.name ? names : [];
+  return live.some(({ name }) => tunnel.has(name)) ? live.map(({ name }) => name) : [];
 }
 
+/** One of each region, then second ones: were all behind one far gateway, its death, or its agent's, would look like that of the exit. */
 function farEndpoints(node: string, others: readonly Region[]): ReadonlyMap<string, Ip> {
-  const all = others.flatMap(({ live: [first] }) => (first?.overlayIp === undefined ? [] : [[first.name, first.overlayIp] as const]));
+  const all = others.flatMap(({ live }) =>
+    live.flatMap(({ name, overlayIp }, place) =>
+      overlayIp === undefined ? [] : [{ name, ip: overlayIp, place, rank: fnv1a(`${node}/${name}`) }],
+    ),
+  );
   return new Map(
     all
-      .map(([name, ip]) => ({ name, ip, rank: fnv1a(`${node}/${name}`) }))
-      .toSorted((a, b) => a.rank - b.rank || compareText(a.name, b.name))
+      .toSorted((a, b) => a.place - b.place || a.rank - b.rank || compareText(a.name, b.name))
       .slice(0, THROUGH)
       .map(({ name, ip }) => [name, ip]),
   );

@@ -1,7 +1,8 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { choose, formatReroute } from './reroute.ts';
-import { forwards, INITIAL_REROUTE, observe, type RerouteEvent, type RerouteState, type RerouteView } from './reroute-state.ts';
+import { forwards } from './own-forwarding.ts';
+import { INITIAL_REROUTE, observe, type RerouteEvent, type RerouteState, type RerouteView } from './reroute-state.ts';
 
 /** Region b with endpoints b1 (the controller's choice) and b3; far region a with a1 and a3. */
 
@@ -71,6 +72,7 @@ class Node {
       target,
       forwards: !has('!forwards'),
       stance: has('carries') ? 'carries' : has('leaves') ? 'leaves' : undefined,
+      ruled: has('ruled'),
       atMs,
     };
   }
@@ -87,6 +89,19 @@ class Node {
 const well = (): Node => new Node(ordinary).repeat(8, 'lan b1 carries', 'lan b3', 'through a1');
 
 describe('an ordinary node', () => {
+  it('takes tunnels that are still being made for no fault of its own, and those that never come up for one', () => {
+    const starting = new Node(endpoint('b1')).repeat(24, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect([starting.exit, forwards(starting.state, starting.view, starting.nowMs)]).toEqual(['b1', true]);
+    starting.repeat(4, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect([starting.exit, forwards(starting.state, starting.view, starting.nowMs)]).toEqual(['b3', false]);
+  });
+
+  it('takes bytes that came out of a tunnel since a count of long ago for no sign of life now', () => {
+    const node = new Node(endpoint('b1')).repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3').step('tunnel a1 bytes 7');
+    node.repeat(20, 'lan b3', 'tunnel a1', 'tunnel a3').step('tunnel a1 bytes 9000', 'tunnel a1 missed', 'tunnel a3');
+    expect(node.step('tunnel a1 missed', 'tunnel a3').step('tunnel a1 missed', 'tunnel a3').entry()).toBe('a3');
+  });
+
   it('says that it does not forward, and leaves by the other, while a firewall of its own machine is in the way', () => {
     const node = new Node(endpoint('b1')).repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3');
     expect([node.state.choices.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
@@ -164,7 +179,8 @@ describe('an endpoint', () => {
   });
 
   it('believes that it does not forward when all who use it say so and its tunnels answer', () => {
-    const node = up('b1').step('lan b3', 'report b2 uses distrusts', 'report b4 uses works');
+    const node = up('b1').repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3', 'report b2 uses works', 'report b4 uses works');
+    node.step('lan b3', 'report b2 uses distrusts', 'report b4 uses works');
     expect(node.step('tunnel a1').exit).toBe('b1');
     node.step('lan b3', 'report b2 uses distrusts', 'report b4 uses distrusts', 'report b3 uses');
     expect(node.exit).toBe('b1');
@@ -180,6 +196,90 @@ describe('an endpoint', () => {
     const node = up('b3').repeat(20, 'lan b1 missed', 'report b2 works', 'tunnel a1', 'tunnel a3');
     expect(node.exit).toBe('b1');
     expect(node.step('lan b1 missed', 'report b2', 'tunnel a1').exit).toBe('b3');
+  });
+});
+
+describe('what the simulation found', () => {
+  const up = (node: string): Node =>
+    new Node(endpoint(node)).repeat(
+      12,
+      `lan ${node === 'b1' ? 'b3' : 'b1 carries'}`,
+      'tunnel a1 carries',
+      'tunnel a3',
+      'report b2 uses works',
+    );
+  const b1 = up('b1');
+  const copyOf = (node: Node): Node => {
+    const copy = new Node(node.view);
+    copy.state = node.state;
+    copy.nowMs = node.nowMs;
+    return copy;
+  };
+
+  it('an entry that dies is not taken for an exit that does not forward, though the standby beside it answers', () => {
+    const node = copyOf(b1).repeat(3, 'lan b3', 'tunnel a1 missed', 'tunnel a3', 'report b2 uses distrusts');
+    expect([node.exit, node.entry()]).toEqual(['b1', 'a3']);
+    node.repeat(4, 'lan b3', 'tunnel a3', 'report b2 uses distrusts').repeat(20, 'lan b3', 'tunnel a3', 'report b2 uses works');
+    expect(node.exit).toBe('b1');
+  });
+
+  it('those who said that nothing gets across while the other region was away are given time to try again', () => {
+    const node = copyOf(b1).repeat(40, 'lan b3 !forwards', 'tunnel a1 missed', 'tunnel a3 missed', 'report b2 uses distrusts');
+    node.repeat(4, 'lan b3 !forwards', 'tunnel a1', 'tunnel a3', 'report b2 uses distrusts');
+    expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
+  });
+
+  it('a node that has not heard that it is an endpoint does not say that it forwards', () => {
+    expect(forwards(INITIAL_REROUTE, ordinary, 0)).toBe(false);
+  });
+
+  it('where none is well all stay with the one that carries, and nobody with one that does not', () => {
+    expect(well().repeat(3, 'lan b1 !forwards leaves', 'lan b3 !forwards carries').exit).toBe('b3');
+    expect(copyOf(b1).repeat(3, 'lan b3 !forwards carries', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b1');
+    expect(up('b3').repeat(3, 'lan b1 !forwards carries', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b1');
+    expect(up('b3').repeat(3, 'lan b1 !forwards leaves', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b3');
+  });
+
+  it('who is back first after all were cut off gains nothing', () => {
+    const node = well().repeat(8, 'lan b1 !forwards carries', 'lan b3 !forwards leaves');
+    expect(node.step('lan b1 !forwards carries', 'lan b3').step('lan b1 carries', 'lan b3').exit).toBe('b1');
+    expect(well().repeat(8, 'lan b1 !forwards carries', 'lan b3 !forwards').repeat(4, 'lan b1 !forwards carries', 'lan b3').exit).toBe(
+      'b3',
+    );
+  });
+
+  it('an endpoint that has not heard of the new order makes way for the one that the controller put there', () => {
+    expect(copyOf(b1).repeat(4, 'lan b3 carries', 'tunnel a1').exit).toBe('b1');
+    expect(copyOf(b1).repeat(4, 'lan b3 carries ruled', 'tunnel a1').exit).toBe('b3');
+    const b3 = up('b3');
+    b3.view = { ...endpoint('b3'), own: { name: 'b', live: ['b3', 'b1'] } };
+    expect(b3.repeat(4, 'lan b1 carries', 'tunnel a1').exit).toBe('b3');
+    b3.view = endpoint('b3');
+    expect(b3.repeat(4, 'lan b1 carries ruled', 'tunnel a1').exit).toBe('b1');
+  });
+
+  it('an endpoint does not wait for one whose agent died while it left by another', () => {
+    const cutOff = ['tunnel a1 missed', 'tunnel a3 missed'];
+    const node = up('b3')
+      .repeat(3, 'lan b1 carries', ...cutOff)
+      .step('lan b1 leaves', ...cutOff);
+    expect(node.exit).toBe('b1');
+    node.repeat(4, 'lan b1 missed', 'lan b1 refused', ...cutOff);
+    expect(node.exit).toBe('b3');
+  });
+
+  it('an endpoint that lost its LAN says that it does not forward, one whose only company was the other endpoint does not', () => {
+    const lonely = copyOf(b1).repeat(8, 'lan b3 missed', 'tunnel a1');
+    expect(forwards(lonely.state, lonely.view, lonely.nowMs)).toBe(false);
+    const pair = new Node(endpoint('b1')).repeat(12, 'lan b3', 'tunnel a1', 'report b3 uses').repeat(8, 'lan b3 missed', 'tunnel a1');
+    expect(forwards(pair.state, pair.view, pair.nowMs)).toBe(true);
+  });
+
+  it('an endpoint that dropped packets is tried again when the other one dies', () => {
+    const node = copyOf(b1).repeat(3, 'lan b3', 'tunnel a1', 'report b2 uses distrusts');
+    expect(node.exit).toBe('b3');
+    node.repeat(4, 'lan b3 missed', 'tunnel a1', 'report b2');
+    expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
   });
 });
 

@@ -1,0 +1,48 @@
+import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteView, trackOf } from './reroute-state.ts';
+
+/** What an endpoint makes of what it measured of itself. Pure. */
+
+/** Ordinary nodes probe their exit four times a second. Sooner than `IN_PLACE_MS`: those who moved on must not take the other one for the culprit. */
+const ALONE_MS = 1_000;
+const QUIET_MAX_MS = 10_000;
+/** Two endpoints that both drop packets take turns no faster than this. */
+const FORGIVE_MS = 10_000;
+
+/** Whether this node, as an endpoint, gets packets to other regions: what it tells everybody. Who has not heard yet that it is one does not. */
+export function forwards(state: RerouteState, view: RerouteView, nowMs: number): boolean {
+  const { node, own, tunnels, isBlocked } = view;
+  if (!own.live.includes(node) || isBlocked || isDistrusted(state, nowMs) || isAlone(state, view, nowMs)) return false;
+  const measured = tunnels
+    .map((peer) => trackOf(state, 'tunnel', peer))
+    .filter(({ heardMs, misses }) => heardMs !== undefined || misses >= MISSES);
+  return measured.length === 0 || measured.some((track) => !isSilent('tunnel', track, nowMs));
+}
+
+/** All who send through it say that nothing gets across. */
+export function isDistrusted({ distrustedUntilMs }: RerouteState, nowMs: number): boolean {
+  return nowMs < distrustedUntilMs;
+}
+
+/** Ordinary nodes probed this one, and do not now: they are gone, or its LAN is. */
+export function isQuiet({ reportedMs }: RerouteState, nowMs: number): boolean {
+  return reportedMs !== undefined && nowMs - reportedMs >= ALONE_MS / 2 && nowMs - reportedMs < QUIET_MAX_MS;
+}
+
+/** It was probed by ordinary nodes of its region and is no more, and reaches none of the other endpoints: it lost its LAN. */
+function isAlone(state: RerouteState, { node, own }: RerouteView, nowMs: number): boolean {
+  if (state.reportedMs === undefined || nowMs - state.reportedMs < ALONE_MS) return false;
+  const others = own.live.filter((name) => name !== node);
+  return others.length > 0 && others.every((name) => trackOf(state, 'lan', name).misses >= MISSES);
+}
+
+/**
+ * Of an endpoint that was said not to forward while all that could take its place are worse off by now: gone, or, a while later, as bad. Then it is worth
+ * another try.
+ */
+export function forgive(state: RerouteState, { node, own }: RerouteView, nowMs: number): RerouteState {
+  if (nowMs >= state.distrustedUntilMs) return state;
+  const others = own.live.filter((name) => name !== node).map((name) => trackOf(state, 'lan', name));
+  const isOld = nowMs - (state.distrustedUntilMs - DISTRUST_MS) >= FORGIVE_MS;
+  const isNeeded = others.every((track) => track.misses >= MISSES || (isOld && isWell(track) && !track.forwards));
+  return isNeeded && others.length > 0 ? { ...state, distrustedUntilMs: 0 } : state;
+}

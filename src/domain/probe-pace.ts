@@ -1,0 +1,73 @@
+import { forwards, isQuiet } from './own-forwarding.ts';
+import { type ProbeKind, type RerouteState, trackOf, UNHEARD_MISSES } from './reroute-state.ts';
+import type { Watch } from './reroute-view.ts';
+
+/** How often a node probes what it watches. Pure. */
+export interface Pace {
+  readonly intervalMs: (target: PacedTarget) => number;
+  /** Until the next look at what is due. */
+  readonly tickMs: number;
+}
+
+export interface PacedTarget {
+  readonly kind: ProbeKind;
+  readonly name: string;
+}
+
+export interface PaceInput {
+  readonly state: RerouteState;
+  readonly watch: Watch;
+  readonly targets: readonly PacedTarget[];
+  /** Packets that are not probes pass now. */
+  readonly isBusy: boolean;
+  readonly nowMs: number;
+}
+
+export const TICK_MS = 250;
+/** Once something has not answered: three in a row without an answer then span 0.6 s. */
+export const HURRY_MS = 100;
+/** Then it is known to be dead, or well again. */
+const HURRY_PROBES = 12;
+/** A standby, while nothing is wrong. */
+const STANDBY_MS = 2_000;
+/** What carries nothing: metered links cost money. */
+const IDLE_MS = 5_000;
+
+export function paceOf(input: PaceInput): Pace {
+  const { state, watch, isBusy } = input;
+  const hurried = suspects(input);
+  const usedMs = isBusy ? TICK_MS : IDLE_MS;
+  return {
+    tickMs: hurried.size > 0 ? HURRY_MS : TICK_MS,
+    intervalMs: ({ kind, name }) => {
+      if (hurried.has(groupOf(kind, name, watch))) return HURRY_MS;
+      const { heardMs, misses } = trackOf(state, kind, name);
+      // Nothing is known of it yet.
+      if (heardMs === undefined && misses < UNHEARD_MISSES) return TICK_MS;
+      if (kind === 'through') return usedMs;
+      const chosen = kind === 'lan' ? state.choices.exit : state.choices.entry.get(watch.regionOf.get(name) ?? '');
+      if (chosen === name) return kind === 'lan' ? TICK_MS : usedMs;
+      return isDoubtful(kind, chosen, input) ? TICK_MS : STANDBY_MS;
+    },
+  };
+}
+
+/** What is chosen says that it does not forward, or this node may have lost its LAN: the others are of interest now. */
+function isDoubtful(kind: ProbeKind, chosen: string | undefined, { state, watch: { view }, nowMs }: PaceInput): boolean {
+  if (chosen === undefined) return false;
+  return chosen === view.node ? !forwards(state, view, nowMs) || isQuiet(state, nowMs) : !trackOf(state, kind, chosen).forwards;
+}
+
+/** Where something that was well has not answered, for not so long: all that could take its place is of interest now. */
+function suspects({ state, watch, targets }: PaceInput): ReadonlySet<string> {
+  const late = targets.filter(({ kind, name }) => {
+    const { misses, heardMs } = trackOf(state, kind, name);
+    return misses > 0 && misses < HURRY_PROBES && heardMs !== undefined;
+  });
+  return new Set(late.map(({ kind, name }) => groupOf(kind, name, watch)));
+}
+
+/** The own region, or a peer's. */
+function groupOf(kind: ProbeKind, name: string, { regionOf }: Watch): string {
+  return kind === 'tunnel' ? (regionOf.get(name) ?? '') : '';
+}
