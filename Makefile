@@ -62,6 +62,11 @@ test-kernel-matrix: ## drivers x families x ways on two kernels, some 15 minutes
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts kernel-matrix
 
+test-kernel-failover: ## a gateway that loses power, with tunnels in the kernel; not part of make test
+	$(setup) lab kernel build
+	@$(MAKE) -s dist/.built
+	@$(node) scripts/test.ts kernel-failover
+
 simulate: ## controller and agents through 10,000 random histories of faults (ARGS="--seed 7 -v": one of them)
 	$(setup) build
 	@$(node) test/simulation/run.ts $(ARGS)
@@ -91,4 +96,4 @@ format: ## bring the sources into form
 clean: ## remove what was built
 	rm -rf dist coverage
 
-.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel test-kernel-matrix simulate bench chaos lint generate format clean
+.PHONY: help build demo test test-unit test-lab test-kube test-lab-kube test-image test-kernel test-kernel-matrix test-kernel-failover simulate bench chaos lint generate format clean

@@ -1,6 +1,6 @@
 import { countExit, countTap, countVitest, type Counts } from './counts.ts';
 
-export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'image' | 'kernel' | 'kernel-matrix';
+export type Group = 'lint' | 'unit' | 'kube' | 'lab' | 'lab-kube' | 'image' | 'kernel' | 'kernel-matrix' | 'kernel-failover';
 
 /** One program of the test run, and how to read what it did. */
 export interface Part {
@@ -67,6 +67,15 @@ export function listParts(node: string, reportFile: string): Part[] {
       onRequest: true,
       count: ({ output, exitCode }) => countTap(output, exitCode),
     },
+    {
+      group: 'kernel-failover',
+      title: 'a gateway that loses power, with tunnels in the kernel',
+      argv: [node, 'scripts/vm.ts', '--timeout', String(KERNEL_TIMEOUT_S), '--', bin('node'), 'test/kernel/failover.ts'],
+      show: 'live',
+      interrupt: 'signal',
+      onRequest: true,
+      count: ({ output, exitCode }) => countTap(output, exitCode),
+    },
   ];
 }
 
@@ -74,12 +83,7 @@ function check(title: string, argv: Part['argv']): Part {
   return { group: 'lint', title, argv, show: 'on failure', interrupt: 'signal', count: ({ exitCode }) => countExit(exitCode) };
 }
 
-function vitest(
-  project: Exclude<Group, 'lint' | 'image' | 'kernel' | 'kernel-matrix'>,
-  title: string,
-  node: string,
-  reportFile: string,
-): Part {
+function vitest(project: Extract<Group, 'unit' | 'kube' | 'lab' | 'lab-kube'>, title: string, node: string, reportFile: string): Part {
   return {
     group: project,
     title,

@@ -72,9 +72,13 @@ table inet others_marks {
     iifname "rvn-*" ct state new ct mark set 0x5500
   }
   chain behind_ours {
-    type filter hook forward priority 300; policy accept;
+    type filter hook prerouting priority -140; policy accept;
     iifname "rvn-*" meta mark & 0x0000ff40 == 0x0000ff40 counter name kept
     iifname "rvn-*" meta mark & 0x0000ff40 != 0x0000ff40 counter name lost
+  }
+  chain at_the_end {
+    type filter hook forward priority 300; policy accept;
+    iifname "rvn-*" meta mark & 0x0000ff00 != 0x0000ff00 counter name lost
     iifname "rvn-*" ct state new,established ct mark 0x5500 counter name ct_kept
     iifname "rvn-*" ct state new,established ct mark != 0x5500 counter name ct_lost
   }
