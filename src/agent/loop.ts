@@ -1,19 +1,17 @@
 import type { Gateway } from '../api/gateway.ts';
 import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
 import type { LoopProgress } from '../domain/agent-health.ts';
-import type { LocalFacts, MachineFacts } from '../domain/facts.ts';
+import type { LocalFacts } from '../domain/facts.ts';
 import { diffKernel, formatChange } from '../domain/kernel-diff.ts';
 import type { NodePlan } from '../domain/node-plan.ts';
 import type { LinkHealth } from '../domain/paths.ts';
-import { hasIpv6 } from '../domain/families.ts';
-import { HOST_UNFIT, type HostLacks, NOTHING_LACKS } from '../domain/host-needs.ts';
+import { HOST_UNFIT, type HostLacks } from '../domain/host-needs.ts';
 import { plan } from '../domain/plan.ts';
 import { describeEndpoint } from '../domain/report.ts';
 import { hasClosedFirewall } from '../domain/host-findings.ts';
 import { planWatch } from '../domain/reroute-view.ts';
 import { buildSnapshot, regionOfNode, type Snapshot } from '../domain/snapshot.ts';
 import type { Exec } from '../drivers/exec/exec.ts';
-import { type FactsQuery, observeFacts } from '../drivers/facts/local-facts.ts';
 import type { HostFirewall } from '../drivers/host-firewall/host-firewall.ts';
 import type { TunnelDriver, TunnelState } from '../drivers/tunnel/tunnel-driver.ts';
 import type { Kernel } from '../drivers/kernel.ts';
@@ -23,6 +21,8 @@ import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseIp } from '../net/ip.ts';
 import type { ClusterStore } from '../store/cluster-store.ts';
+import { createFindingLog } from './finding-log.ts';
+import { createMachine, factsQuery } from './machine.ts';
 import type { NameResolver } from './name-resolver.ts';
 import { type Lookout, noLookout } from './lookout.ts';
 import { type AgentObserver, noObserver } from './observer.ts';
@@ -101,12 +101,9 @@ export function createAgent(parts: AgentParts): Agent {
   const gateways = new Map<string, Gateway>();
   const endpoints = new Map<string, TunnelEndpoint>();
   const synced = new Set<string>();
-  const logged = new Set<string>();
-  let facts: MachineFacts | undefined;
-  /** What `facts` were asked for: with other pod CIDRs the answers are others. */
-  let factsFor: string | undefined;
+  const machine = createMachine({ exec, ...(inspect && { inspect }), ...(firewall && { firewall }) });
+  const findings = createFindingLog(log);
   let appliedText: string | undefined;
-  let loggedRole: string | undefined;
   let lookAtKernel = true;
   let resyncAsked = false;
   let vpnStarted = false;
@@ -143,16 +140,13 @@ export function createAgent(parts: AgentParts): Agent {
     const asked = resyncAsked;
     resyncAsked = false;
     const snapshot = buildSnapshot([...gateways.values()], [...endpoints.values()]);
-    const query = ownAddresses(snapshot);
-    const queryText = JSON.stringify(query);
-    if (full || facts === undefined || queryText !== factsFor) facts = await look(query);
-    factsFor = queryText;
+    const facts = await machine.look(factsQuery(snapshot, node), full);
     const local: LocalFacts = { ...facts, driver: tunnels.name, dataPath: tunnels.dataPath, forwardNodeIp };
     const health = healthOf(await listTunnels());
     const plannedAt = performance.now();
     const next = plan({ node, snapshot, facts: local, health, pathMtus: pathMtus.found(), choices: lookout.choices() });
     observer.planned(next, performance.now() - plannedAt);
-    logFindings(next);
+    findings.log(next);
     // An address that is away for a moment (link down, DHCP) is no reason to take tunnels down; nor is a tool that is.
     const missing = next.findings.find(({ reason }) => reason === 'NodeAddressMissing' || reason === HOST_UNFIT);
     if (missing !== undefined) {
@@ -172,35 +166,11 @@ export function createAgent(parts: AgentParts): Agent {
     schedule(failed ? RETRY_MS : hasClosedFirewall(next) ? BLOCKED_MS : RESYNC_MS);
   }
 
-  /** Without the tools for it nothing is known of this machine. */
-  async function look(query: FactsQuery): Promise<MachineFacts> {
-    const lacks = (await inspect?.()) ?? NOTHING_LACKS;
-    if (lacks.node.length > 0) return { underlay: undefined, hostSources: {}, ipv6Forwarding: undefined, lacks };
-    const [found, tables = []] = await Promise.all([observeFacts(exec, query), firewall?.read()]);
-    return { ...found, lacks, firewall: tables };
-  }
-
-  function ownAddresses(snapshot: Snapshot): Parameters<typeof observeFacts>[1] {
-    const self = regionOfNode(snapshot, node)?.nodes.find(({ name }) => name === node);
-    return { nodeIp: self?.privateIp, subnets: self?.subnets ?? [], ipv6: hasIpv6(snapshot) };
-  }
-
   function healthOf(states: readonly TunnelState[]): ReadonlyMap<string, LinkHealth> {
     const now = clock.now();
     return new Map(
       states.map(({ peer, state, sinceMs }) => [peer, { up: state === 'up', stuck: state !== 'up' && now - sinceMs > STUCK_MS }]),
     );
-  }
-
-  function logFindings({ findings, role }: NodePlan): void {
-    if (role !== loggedRole) log.info({ role }, 'role');
-    loggedRole = role;
-    for (const finding of findings) {
-      const key = JSON.stringify(finding);
-      if (!logged.has(key)) log.warn(finding, finding.message);
-    }
-    logged.clear();
-    for (const finding of findings) logged.add(JSON.stringify(finding));
   }
 
   /** The user-space VPN makes the device that routes point to, so it comes first. */
