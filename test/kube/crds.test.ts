@@ -112,7 +112,7 @@ describe.skipIf(missing !== undefined)("Raven's kinds on a real API server", () 
   });
 
   it('show tunnel endpoints as an operator asks for them', async () => {
-    const status = { links: [], conditions: [], peers: '2/3' };
+    const status = { links: [], conditions: [], peers: '2/3', forwarding: { state: 'Ok' as const, since: '2026-01-01T00:00:00Z' } };
     await createObject(client, {
       ...tunnelEndpoint,
       metadata: { name: 'crd-a1' },
@@ -125,6 +125,7 @@ describe.skipIf(missing !== undefined)("Raven's kinds on a real API server", () 
       GATEWAY: gateway,
       DATAPATH: dataPath,
       PEERS: '2/3',
+      FORWARDS: 'Ok',
       DRIVER: driver,
       AGE: expect.any(String) as unknown,
     };
