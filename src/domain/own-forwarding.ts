@@ -2,8 +2,9 @@ import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteV
 
 /** What an endpoint makes of what it measured of itself. Pure. */
 
-/** Ordinary nodes probe their exit four times a second. Sooner than `IN_PLACE_MS`: those who moved on must not take the other one for the culprit. */
-const ALONE_MS = 1_000;
+/** Ordinary nodes probe their exit at least once a second. Sooner than `IN_PLACE_MS`: those who moved on must not take the other one for the culprit. */
+const ALONE_MS = 1_300;
+const QUIET_MIN_MS = 1_150;
 const QUIET_MAX_MS = 10_000;
 /** Two endpoints that both drop packets take turns no faster than this. */
 const FORGIVE_MS = 10_000;
@@ -25,7 +26,7 @@ export function isDistrusted({ distrustedUntilMs }: RerouteState, nowMs: number)
 
 /** Ordinary nodes probed this one, and do not now: they are gone, or its LAN is. */
 export function isQuiet({ reportedMs }: RerouteState, nowMs: number): boolean {
-  return reportedMs !== undefined && nowMs - reportedMs >= ALONE_MS / 2 && nowMs - reportedMs < QUIET_MAX_MS;
+  return reportedMs !== undefined && nowMs - reportedMs >= QUIET_MIN_MS && nowMs - reportedMs < QUIET_MAX_MS;
 }
 
 /** It was probed by ordinary nodes of its region and is no more, and reaches none of the other endpoints: it lost its LAN. */

@@ -30,6 +30,8 @@ export const HURRY_MS = 100;
 const HURRY_PROBES = 12;
 /** A standby, while nothing is wrong. */
 const STANDBY_MS = 2_000;
+/** The own region's exit while nothing passes: processor time of small machines. */
+const LAN_IDLE_MS = 1_000;
 /** What carries nothing: metered links cost money. */
 const IDLE_MS = 5_000;
 
@@ -37,19 +39,18 @@ export function paceOf(input: PaceInput): Pace {
   const { state, watch, isBusy } = input;
   const hurried = suspects(input);
   const usedMs = isBusy ? TICK_MS : IDLE_MS;
-  return {
-    tickMs: hurried.size > 0 ? HURRY_MS : TICK_MS,
-    intervalMs: ({ kind, name }) => {
-      if (hurried.has(groupOf(kind, name, watch))) return HURRY_MS;
-      const { heardMs, misses } = trackOf(state, kind, name);
-      // Nothing is known of it yet.
-      if (heardMs === undefined && misses < UNHEARD_MISSES) return TICK_MS;
-      if (kind === 'through') return usedMs;
-      const chosen = kind === 'lan' ? state.choices.exit : state.choices.entry.get(watch.regionOf.get(name) ?? '');
-      if (chosen === name) return kind === 'lan' ? TICK_MS : usedMs;
-      return isDoubtful(kind, chosen, input) ? TICK_MS : STANDBY_MS;
-    },
+  const intervalMs = ({ kind, name }: PacedTarget): number => {
+    if (hurried.has(groupOf(kind, name, watch))) return HURRY_MS;
+    const { heardMs, misses } = trackOf(state, kind, name);
+    // Nothing is known of it yet.
+    if (heardMs === undefined && misses < UNHEARD_MISSES) return TICK_MS;
+    if (kind === 'through') return usedMs;
+    const chosen = kind === 'lan' ? state.choices.exit : state.choices.entry.get(watch.regionOf.get(name) ?? '');
+    if (chosen === name) return kind === 'lan' ? (isBusy ? TICK_MS : LAN_IDLE_MS) : usedMs;
+    return isDoubtful(kind, chosen, input) ? TICK_MS : STANDBY_MS;
   };
+  // Whether packets pass is looked at in each tick.
+  return { intervalMs, tickMs: Math.min(LAN_IDLE_MS, ...input.targets.map(intervalMs)) };
 }
 
 /** What is chosen says that it does not forward, or this node may have lost its LAN: the others are of interest now. */
