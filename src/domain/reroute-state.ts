@@ -137,7 +137,7 @@ export const MISSES = 3;
 export const UNHEARD_MISSES = 28;
 /** Bytes or a refusal this recent prove that the machine lives, whatever its agent does. Host kernels send one "port unreachable" a second. */
 const FRESH_MS = 1_500;
-/** A report is worth that long: each node probes four times a second. */
+/** A report is worth that long: each node probes its exit at least once a second. */
 const REPORT_MS = 1_500;
 /** Nobody sends packets through an endpoint that dropped them, so nothing can prove it cured; it is the last resort for so long. */
 export const DISTRUST_MS = 60_000;
