@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from 'node:util';
-import { compareText } from '../lib/compare.ts';
 import type { BlockAffinity, Lease, Node, Service } from '../api/core.ts';
 import { defaultGateway, type Gateway, type ImpairedEndpoint } from '../api/gateway.ts';
 import type { TunnelEndpoint } from '../api/tunnel-endpoint.ts';
@@ -7,9 +6,10 @@ import type { EndpointSigns } from '../domain/endpoint-fitness.ts';
 import { exposedGatewayOf } from '../domain/exposure.ts';
 import { DEFAULT_SWITCHES, type Switches } from '../domain/election.ts';
 import { decideRegion, gatewayStatus, type GatewayVerdict, type RegionDecision, type RegionView } from '../domain/gateway-status.ts';
-import { hasCalico, type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
+import { type NodeFacts, nodeFacts } from '../domain/node-facts.ts';
 import { type UsableSubnets, usableSubnets } from '../domain/overlap.ts';
 import type { Clock } from '../lib/clock.ts';
+import { createBlockBook } from './block-book.ts';
 import { createLeaseBook } from './lease-book.ts';
 import { createMultiMap } from './multi-map.ts';
 import { createReportBook } from './report-book.ts';
@@ -87,10 +87,7 @@ export function createClusterView(clock: Pick<Clock, 'now'>): ClusterView {
   const rechecks = new Map<string, number>();
   /** Regions whose tunnels changed. */
   const relinked = new Set<string>();
-  /** Nodes with Calico, whose facts depend on blocks too. */
-  const calicoNodes = new Map<string, Node>();
-  const blocks = new Map<string, { readonly node: string; readonly cidr: string }>();
-  const blocksOfNode = createMultiMap();
+  const blocks = createBlockBook();
   const services = new Map<string, Service>();
   let usable: ReadonlyMap<string, UsableSubnets> = new Map();
 
@@ -112,31 +109,8 @@ export function createClusterView(clock: Pick<Clock, 'now'>): ClusterView {
 
   function setNode(node: Node): void {
     const { name } = node.metadata;
-    if (hasCalico(node)) calicoNodes.set(name, node);
-    else calicoNodes.delete(name);
-    replaceNode(name, nodeFacts(node, blocks.size === 0 ? undefined : cidrsOf(name)));
-  }
-
-  function cidrsOf(node: string): string[] {
-    const names = [...blocksOfNode.get(node)].toSorted(compareText);
-    return names.map((name) => blocks.get(name)?.cidr).filter((cidr) => cidr !== undefined);
-  }
-
-  function replaceBlock(name: string, next: { readonly node: string; readonly cidr: string } | undefined): void {
-    const old = blocks.get(name);
-    const hadSome = blocks.size > 0;
-    if (old !== undefined) blocksOfNode.delete(old.node, name);
-    if (next === undefined) blocks.delete(name);
-    else {
-      blocks.set(name, next);
-      blocksOfNode.add(next.node, name);
-    }
-    // The first block and the last say for all nodes where their addresses come from.
-    const touched = hadSome === blocks.size > 0 ? [old?.node, next?.node] : [...calicoNodes.keys()];
-    for (const each of touched) {
-      const node = each === undefined ? undefined : calicoNodes.get(each);
-      if (node !== undefined) setNode(node);
-    }
+    blocks.setNode(node);
+    replaceNode(name, nodeFacts(node, blocks.cidrsOf(name)));
   }
 
   function replaceGateway(name: string, next: Entry | undefined): void {
@@ -242,12 +216,15 @@ export function createClusterView(clock: Pick<Clock, 'now'>): ClusterView {
   return {
     setNode,
     deleteNode: (name) => {
-      calicoNodes.delete(name);
+      blocks.deleteNode(name);
       replaceNode(name, undefined);
     },
-    setBlock: ({ metadata, spec: { node, cidr, state } }) =>
-      replaceBlock(metadata.name, state === 'confirmed' ? { node, cidr } : undefined),
-    deleteBlock: (name) => replaceBlock(name, undefined),
+    setBlock: (block) => {
+      for (const node of blocks.set(block)) setNode(node);
+    },
+    deleteBlock: (name) => {
+      for (const node of blocks.delete(name)) setNode(node);
+    },
     setService: (service) => replaceService(service.metadata.name, service),
     deleteService: (name) => replaceService(name, undefined),
     setSwitches: (next) => {

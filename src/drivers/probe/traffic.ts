@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { TUNNEL_DEVICE_PREFIX, VXLAN_DEVICE, WIREGUARD_DEVICE } from '../../api/names.ts';
+import { VXLAN_DEVICE } from '../../api/names.ts';
+import { isTunnelDevice, parseNetDev } from '../facts/net-dev.ts';
 
 /** Notices whether packets other than our own probes pass our devices. */
 export interface TrafficMeter {
@@ -33,12 +34,7 @@ export function createTrafficMeter(
 }
 
 function countPackets(text: string): number {
-  return text
-    .split('\n')
-    .map((line) => line.trim().split(/[:\s]+/))
-    .filter(([name = '']) => name === VXLAN_DEVICE || name === WIREGUARD_DEVICE || name.startsWith(TUNNEL_DEVICE_PREFIX))
-    .reduce(
-      (sum, [, , received = '0', , , , , , , , sent = '0', , dropped = '0']) => sum + Number(received) + Number(sent) + Number(dropped),
-      0,
-    );
+  return parseNetDev(text)
+    .filter(({ name }) => name === VXLAN_DEVICE || isTunnelDevice(name))
+    .reduce((sum, { received, sent, dropped }) => sum + received + sent + dropped, 0);
 }
