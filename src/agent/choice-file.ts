@@ -15,6 +15,8 @@ const entries = <T extends z.ZodType>(value: T) => z.array(z.tuple([z.string(), 
 
 const memoryJson = z.object({
   exit: z.string().optional(),
+  /** Of the second lane. */
+  secondExit: z.string().optional(),
   entry: entries(z.string()),
   orders: entries(z.object({ live: z.string(), sinceMs: z.number(), ruledMs: z.number().exactOptional() })),
 });
@@ -22,8 +24,9 @@ const memoryJson = z.object({
 /** undefined when there is none that can be read. */
 export async function loadChoices(runDir: string): Promise<ChoiceMemory | undefined> {
   try {
-    const { exit, entry, orders } = memoryJson.parse(JSON.parse(await readFile(pathIn(runDir), 'utf8')));
-    return { choices: { ...(exit !== undefined && { exit }), entry: new Map(entry) }, orders: new Map(orders) };
+    const { exit, secondExit, entry, orders } = memoryJson.parse(JSON.parse(await readFile(pathIn(runDir), 'utf8')));
+    const exits = secondExit === undefined ? [exit] : [exit, secondExit];
+    return { choices: { exits, entry: new Map(entry) }, orders: new Map(orders) };
   } catch {
     return undefined;
   }
@@ -37,9 +40,10 @@ export function createChoiceFile(runDir: string, log: Logger): ChoiceFile {
   const path = pathIn(runDir);
   let last: Promise<void> = Promise.resolve();
   const write = async ({ choices, orders }: ChoiceMemory): Promise<void> => {
-    const { exit, entry } = choices;
-    if (exit === undefined && entry.size === 0) return rm(path, { force: true });
-    await replaceFile(path, `${JSON.stringify({ exit, entry: [...entry], orders: [...orders] })}\n`);
+    const { exits, entry } = choices;
+    if (exits.every((exit) => exit === undefined) && entry.size === 0) return rm(path, { force: true });
+    const [exit, secondExit] = exits;
+    await replaceFile(path, `${JSON.stringify({ exit, secondExit, entry: [...entry], orders: [...orders] })}\n`);
   };
   return {
     save: (memory) => {

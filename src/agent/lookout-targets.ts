@@ -23,3 +23,9 @@ export function targetsOf({ lan, tunnel, through }: Watch): Target[] {
 export function keyOf({ kind, name, ip }: Target): string {
   return `${kind} ${name} ${ip}`;
 }
+
+/** Equal where nothing is to be watched otherwise. */
+export function fingerprint(watch: Watch): string {
+  const { view, address, probeIp, nodes } = watch;
+  return JSON.stringify([view, [...view.lanes], address, probeIp, [...nodes], targetsOf(watch).map(keyOf)]);
+}

@@ -1,4 +1,4 @@
-import { ownStatement } from '../domain/own-statement.ts';
+import { newsOf, statementAcross, statementWithin } from '../domain/own-statement.ts';
 import { decodeStatement, encodeStatement, SAYS_NOTHING, type Statement } from '../domain/probe-flags.ts';
 import type { ForwardingFault } from '../domain/forwarding.ts';
 import { HURRY_MS, paceOf, TICK_MS } from '../domain/probe-pace.ts';
@@ -15,6 +15,7 @@ import {
   type ProbeKind,
   type RerouteEvent,
   type RerouteState,
+  saysNews,
   trackOf,
 } from '../domain/reroute-state.ts';
 import type { Watch } from '../domain/reroute-view.ts';
@@ -25,7 +26,7 @@ import type { Logger } from '../lib/logger.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
 import { createCallers, type OpenCaller } from './callers.ts';
 import type { EchoKeeper } from './echo-keeper.ts';
-import { keyOf, type Target, targetsOf } from './lookout-targets.ts';
+import { fingerprint, keyOf, type Target, targetsOf } from './lookout-targets.ts';
 
 /** Watches the live endpoints that this node's packets use, and chooses among them without anybody's help. */
 export interface Lookout {
@@ -97,8 +98,7 @@ export function createLookout(parts: LookoutParts): Lookout {
   tunnels.respond(answerOverlay);
 
   function set(next: Watch | undefined): void {
-    const text =
-      next === undefined ? '' : JSON.stringify([next.view, next.address, next.probeIp, [...next.nodes], targetsOf(next).map(keyOf)]);
+    const text = next === undefined ? '' : fingerprint(next);
     if (text === known || closed) return;
     known = text;
     watch = next;
@@ -163,7 +163,7 @@ export function createLookout(parts: LookoutParts): Lookout {
     const { kind, name, ip } = target;
     const sentMs = clock.now();
     const timeoutMs = Math.min(TIMEOUT_MS.max, Math.max(TIMEOUT_MS.min, 3 * target.rttMs));
-    const flags = encodeStatement(statementFor(kind === 'lan' ? name : undefined));
+    const flags = encodeStatement(kind === 'lan' ? sayWithin(name) : sayAcross(name));
     const outcome = await (kind === 'lan'
       ? callers.probe(ip, flags, timeoutMs)
       : callOverlay(kind === 'tunnel' ? tunnels : overlay, ip, flags, timeoutMs));
@@ -172,8 +172,8 @@ export function createLookout(parts: LookoutParts): Lookout {
     if (typeof outcome === 'object') {
       target.rttMs = target.rttMs === 0 ? outcome.rttMs : target.rttMs + (outcome.rttMs - target.rttMs) / 8;
       const said = decodeStatement(outcome.flags);
-      const { forwards: does, stance, ruled } = said ?? SAYS_NOTHING;
-      takeStatement(kind, name, { type: 'answered', kind, target: name, forwards: does, stance, ruled, atMs });
+      const { forwards: does, lanes } = said ?? SAYS_NOTHING;
+      takeStatement(kind, name, { type: 'answered', kind, target: name, forwards: does, lanes, atMs });
     } else {
       if (outcome === 'refused') take({ type: 'refused', target: name, atMs });
       if (kind === 'tunnel') await askBytes();
@@ -204,8 +204,12 @@ export function createLookout(parts: LookoutParts): Lookout {
     }
   }
 
-  function statementFor(receiver: string | undefined): Statement {
-    return watch === undefined ? SAYS_NOTHING : ownStatement(state, watch.view, receiver, clock.now());
+  function sayWithin(receiver?: string): Statement {
+    return watch === undefined ? SAYS_NOTHING : statementWithin(state, watch.view, receiver, clock.now());
+  }
+
+  function sayAcross(peer: string | undefined): Statement {
+    return watch === undefined ? SAYS_NOTHING : statementAcross(state, watch.view, peer, clock.now());
   }
 
   /** Only nodes of the own region are answered. */
@@ -215,16 +219,16 @@ export function createLookout(parts: LookoutParts): Lookout {
     if (node === undefined) return undefined;
     const said = decodeStatement(flags);
     if (said !== undefined) {
-      const { uses, works, distrusts } = said;
-      take({ type: 'reported', node, uses, works, distrusts, atMs: clock.now() });
+      for (const [lane, { uses, works, distrusts }] of said.lanes.entries())
+        take({ type: 'reported', node, lane, uses, works, distrusts, atMs: clock.now() });
       if (watch?.lan.has(node) === true) takeSaying('lan', node, said);
-      if (distrusts) {
+      if (said.lanes.some(({ distrusts }) => distrusts)) {
         nudge(({ kind, name }) => kind === 'tunnel' && [...state.choices.entry.values()].includes(name));
         decide();
       }
       nudge(({ kind, name }) => kind === 'lan' && name === node && isSilent(kind, name));
     }
-    return encodeStatement(statementFor(undefined));
+    return encodeStatement(sayWithin());
   }
 
   function answerOverlay(from: string, flags: number): number {
@@ -235,15 +239,15 @@ export function createLookout(parts: LookoutParts): Lookout {
       nudge(({ kind, name }) => kind === 'tunnel' && name === peer && isSilent(kind, name));
       takeSaying('tunnel', peer, said);
     }
-    return encodeStatement(statementFor(undefined));
+    return encodeStatement(sayAcross(peer));
   }
 
-  function takeSaying(kind: 'lan' | 'tunnel', peer: string, { forwards: does, stance, ruled }: Statement): void {
-    takeStatement(kind, peer, { type: 'said', kind, peer, forwards: does, stance, ruled, atMs: clock.now() });
+  function takeSaying(kind: 'lan' | 'tunnel', peer: string, { forwards: does, lanes }: Statement): void {
+    takeStatement(kind, peer, { type: 'said', kind, peer, forwards: does, lanes, atMs: clock.now() });
   }
 
   function take(event: RerouteEvent): void {
-    state = observe(state, event);
+    state = observe(state, event, watch?.view.lanes);
   }
 
   /** Answers come by the hundred and mostly say what the last one said. */
@@ -251,15 +255,13 @@ export function createLookout(parts: LookoutParts): Lookout {
     const before = trackOf(state, kind, name);
     take(event);
     const after = trackOf(state, kind, name);
-    const isNews = before.forwards !== after.forwards || before.stance !== after.stance || before.ruledSinceMs !== after.ruledSinceMs;
-    if (before.misses > 0 || isNews) decide();
+    if (before.misses > 0 || saysNews(before, after)) decide();
   }
 
   /** Others go by what an endpoint says of itself, and hear it with its next probe of them. */
   function announce(): void {
     if (watch === undefined || !watch.view.own.live.includes(watch.view.node)) return;
-    const { forwards: does, stance, ruled } = statementFor(undefined);
-    const saying = `${does} ${stance} ${ruled}`;
+    const saying = newsOf(sayWithin());
     if (saying === said) return;
     said = saying;
     nudge(({ kind }) => kind !== 'through');
@@ -267,12 +269,12 @@ export function createLookout(parts: LookoutParts): Lookout {
 
   function decide(): void {
     if (watch === undefined) return;
-    const before = JSON.stringify([state.choices.exit, ...state.choices.entry]);
+    const before = JSON.stringify([state.choices.exits, ...state.choices.entry]);
     const { state: next, changes } = choose(state, watch.view, clock.now());
     state = next;
     for (const change of changes) onReroute(change);
     announce();
-    if (JSON.stringify([next.choices.exit, ...next.choices.entry]) !== before) {
+    if (JSON.stringify([next.choices.exits, ...next.choices.entry]) !== before) {
       keep(next);
       notify();
     }

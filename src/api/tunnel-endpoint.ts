@@ -19,6 +19,10 @@ const link = z.looseObject({
     .enum(['direct', 'relay'])
     .describe('Where packets to that region go: straight to the peer, or relayed by another region’s gateway node.'),
   via: z.string().optional().describe('Gateway node that relays; absent on direct paths.'),
+  carrier: z
+    .string()
+    .optional()
+    .describe('Endpoint of the own region that sends its packets there, where several share them and it is another one than this.'),
   encryption: z
     .enum(['none'])
     .optional()

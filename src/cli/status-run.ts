@@ -50,7 +50,7 @@ export function formatStatus({ gateways, tunnels, warnings }: ClusterStatus, now
       each.peer,
       each.gateway,
       each.state,
-      `${each.via === undefined ? 'direct' : `via ${each.via}`}${each.encryption === 'none' ? ', not encrypted' : ''}`,
+      `${each.via === undefined ? 'direct' : `via ${each.via}`}${each.encryption === 'none' ? ', not encrypted' : ''}${each.carrier === undefined ? '' : `; carried by ${each.carrier}`}`,
       each.rttMs === undefined ? '-' : `${each.rttMs} ms`,
       each.mtu === undefined ? '-' : String(each.mtu),
       each.observed ?? '-',

@@ -73,6 +73,19 @@ describe('electEndpoints', () => {
     expect(names(elect(gateway, nodes).active)).toBe(active);
   });
 
+  it('takes nobody who is unfit beside one that is fit, so that a node can be drained where two are wanted', () => {
+    const gateway = testGateway('b', { endpoints: ['b1', 'b3'], tunnels: 2, active: ['b1', 'b3'] });
+    const drained = { ...plainSigns(true), drain: 'it is cordoned' };
+    const signs = new Map([
+      ['b1', drained],
+      ['b3', plainSigns(true)],
+    ]);
+    const active = (of: ReadonlyMap<string, EndpointSigns>): string =>
+      names(electEndpoints({ gateway, signs: of, switches: BOTH, nowMs: NOW }).active);
+    expect(active(signs)).toBe('b3 tunnel');
+    expect(active(new Map([...signs].map(([name]) => [name, drained])))).toBe('b1 tunnel, b3 tunnel');
+  });
+
   it('takes a switched-off type not at all', () => {
     const gateway = testGateway('b', { endpoints: ['b1', 'b1 proxy'], proxies: 1, active: ['b1 proxy'] });
     expect(names(elect(gateway, 'b1', DEFAULT_SWITCHES).active)).toBe('b1 tunnel');

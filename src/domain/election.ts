@@ -51,7 +51,7 @@ export interface Election {
 
 /**
  * Decides which endpoints of a region are active, by the rules of the API contract ("Election"): `tunnel` and `proxy` apart, each up to its
- * Replicas; who is active stays while it is fit and listed; free places are filled in the order of `spec.endpoints`. Where nobody is fit, the least
+ * Replicas; who is active stays while it is fit and listed; free places are filled in the order of `spec.endpoints`. Only where nobody is fit, the least
  * bad are taken (`rankOf`); a node that is not Ready is never elected.
  *
  * Pure, and stable: once its result is in the status, the same input elects nothing new.
@@ -74,7 +74,11 @@ export function electEndpoints({ gateway, signs, switches, nowMs, returnedAtMs }
       // Whoever is active and fit is not moved because it fell often: that would be one move more.
       .map((each) => ({ ...each, rank: each.stays && (isKept(each.endpoint) || each.rank === FLAPPING) ? 0 : each.rank }))
       .toSorted((a, b) => a.rank - b.rank || Number(b.stays) - Number(a.stays));
-    return ranked.slice(0, wantedReplicas(gateway, type, switches)).map(({ endpoint }) => withSwitch(endpoint, type));
+    // Beside one that is fit the others would keep a share of the packets.
+    const fit = ranked.filter(({ rank }) => rank <= FLAPPING);
+    return (fit.length > 0 ? fit : ranked)
+      .slice(0, wantedReplicas(gateway, type, switches))
+      .map(({ endpoint }) => withSwitch(endpoint, type));
   }).toSorted((a, b) => compareText(a.nodeName, b.nodeName) || compareText(a.type, b.type));
 
   const rechecks = [...impaired].flatMap(([name, each]) => {

@@ -103,8 +103,8 @@ const selectors = ({ tunnels }: NodePlan): string[] =>
 
 /** Prefixes of the addresses for probes. */
 const P = Object.fromEntries(['a1', 'b1', 'b3'].map((name) => [name, hostCidr(probeAddress(name))])) as Record<'a1' | 'b1' | 'b3', Cidr>;
-const viaB3: Choices = { exit: 'b3', entry: new Map() };
-const entryB3: Choices = { entry: new Map([['b', 'b3']]) };
+const viaB3: Choices = { exits: ['b3'], entry: new Map() };
+const entryB3: Choices = { exits: [], entry: new Map([['b', 'b3']]) };
 
 describe('live endpoints', () => {
   const names = (...input: Parameters<typeof testGateway>): string[] => {
@@ -175,8 +175,8 @@ describe('a region with a standby', () => {
   });
 
   it('ignores a choice that is no live endpoint any more', () => {
-    expect(nexthops(planOf('b2', {}, { exit: 'b9', entry: new Map() }))).toEqual(['via 192.168.1.10 dev raven0 onlink']);
-    expect(nexthops(planOf('a1', {}, { entry: new Map([['b', 'b9']]) }))).toEqual(['dev rvn-b1']);
+    expect(nexthops(planOf('b2', {}, { exits: ['b9'], entry: new Map() }))).toEqual(['via 192.168.1.10 dev raven0 onlink']);
+    expect(nexthops(planOf('a1', {}, { exits: [], entry: new Map([['b', 'b9']]) }))).toEqual(['dev rvn-b1']);
   });
 });
 

@@ -1,7 +1,9 @@
 import type { Endpoint, Gateway, ImpairedEndpoint } from '../api/gateway.ts';
-import { compareText } from '../lib/compare.ts';
 
-/** One carries a region's packets, one stands ready: a third would cost every other region one more tunnel. */
+/**
+ * One carries a region's packets and one stands ready, or two share them: a third would cost every other region one more tunnel. What nodes tell each other has room for two
+ * as well (`probe-flags.ts`).
+ */
 const LIVE = 2;
 
 /** One that is drained stands ready until it stops: packets may still be on their way through it. */
@@ -12,9 +14,9 @@ export function hasChoice(a: { readonly live: readonly unknown[] }, b: { readonl
   return a.live.length > 1 || b.live.length > 1;
 }
 
-/** The tunnel endpoints that the controller chose, by node name. */
+/** The tunnel endpoints that the controller chose, in its order: all nodes read the same object. */
 export function activeTunnels({ status }: Gateway): Endpoint[] {
-  return (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel').toSorted((a, b) => compareText(a.nodeName, b.nodeName));
+  return (status?.activeEndpoints ?? []).filter(({ type }) => type === 'tunnel');
 }
 
 /**

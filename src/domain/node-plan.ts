@@ -205,6 +205,8 @@ export interface PathPlan {
   readonly gateway: string;
   /** Gateway node at the far end. */
   readonly peer: string;
+  /** Endpoint of the own region that carries its packets to that one, where several share them and it is another than this one. */
+  readonly carrier?: string;
   /** Gateway node that relays; absent on a direct path. */
   readonly via?: string;
   /** The first leg is no tunnel. */

@@ -1,4 +1,4 @@
-import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteView, trackOf } from './reroute-state.ts';
+import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteView, trackOf, UNHEARD_MISSES } from './reroute-state.ts';
 
 /** What an endpoint makes of what it measured of itself. Pure. */
 
@@ -6,8 +6,12 @@ import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteV
 const ALONE_MS = 1_300;
 const QUIET_MIN_MS = 1_150;
 const QUIET_MAX_MS = 10_000;
+/** What dropped packets may be cured, and nobody would know: it is tried again after this. */
+const SECOND_CHANCE_MS = 2_000;
 /** Two endpoints that both drop packets take turns no faster than this. */
 const FORGIVE_MS = 10_000;
+/** After it was said not to forward, it is handed no lane for so long. */
+const DOUBT_MS = 600_000;
 
 /** Whether this node, as an endpoint, gets packets to other regions: what it tells everybody. Who has not heard yet that it is one does not. */
 export function forwards(state: RerouteState, view: RerouteView, nowMs: number): boolean {
@@ -43,7 +47,21 @@ function isAlone(state: RerouteState, { node, own }: RerouteView, nowMs: number)
 export function forgive(state: RerouteState, { node, own }: RerouteView, nowMs: number): RerouteState {
   if (nowMs >= state.distrustedUntilMs) return state;
   const others = own.live.filter((name) => name !== node).map((name) => trackOf(state, 'lan', name));
-  const isOld = nowMs - (state.distrustedUntilMs - DISTRUST_MS) >= FORGIVE_MS;
+  const { forgivenMs = -Infinity } = state;
+  const patienceMs = nowMs - forgivenMs < DISTRUST_MS ? FORGIVE_MS : SECOND_CHANCE_MS;
+  const isOld = nowMs - (state.distrustedUntilMs - DISTRUST_MS) >= patienceMs;
   const isNeeded = others.every((track) => track.misses >= MISSES || (isOld && isWell(track) && !track.forwards));
-  return isNeeded && others.length > 0 ? { ...state, distrustedUntilMs: 0 } : state;
+  return isNeeded && others.length > 0 ? { ...state, distrustedUntilMs: 0, forgivenMs: nowMs } : state;
+}
+
+/**
+ * Whether it does not know yet that it could carry a lane: a machine that has just started answers before its tunnels are up, and peers take seconds to notice that their keys are
+ * no longer known; and whoever dropped packets may still do so.
+ */
+export function isUnproven(state: RerouteState, { tunnels, lanes }: RerouteView, lane: number, nowMs: number): boolean {
+  const { distrustedUntilMs } = state;
+  if (distrustedUntilMs > 0 && nowMs < distrustedUntilMs + DOUBT_MS) return true;
+  const own = tunnels.filter((peer) => (lanes.get(peer) ?? 0) === lane).map((peer) => trackOf(state, 'tunnel', peer));
+  if (own.length === 0) return false;
+  return !own.some(isWell) || own.some(({ heardMs, misses }) => heardMs === undefined && misses < UNHEARD_MISSES);
 }

@@ -1,28 +1,49 @@
-import type { Stance, Statement } from './probe-flags.ts';
-import { forwards } from './own-forwarding.ts';
-import { exitFails, exitWorksNow, type RerouteState, type RerouteView } from './reroute-state.ts';
+import { inLaneOrder } from './lanes.ts';
+import { forwards, isUnproven } from './own-forwarding.ts';
+import type { LaneStatement, Stance, Statement } from './probe-flags.ts';
+import { exitFails, exitWorksNow } from './exit-opinion.ts';
+import { orderKey, type RerouteState, type RerouteView } from './reroute-state.ts';
 
 /**
- * What a node says of itself in a probe or an answer. Pure.
+ * What a node says of itself to others of its own region, in a probe or an answer: of all lanes. Pure.
  *
- * @param receiver name of the live endpoint of the own region that is asked; undefined: anybody else
+ * @param receiver name of the live endpoint that is asked; undefined: anybody
  */
-export function ownStatement(state: RerouteState, view: RerouteView, receiver: string | undefined, nowMs: number): Statement {
-  const { exit = view.own.live[0] } = state.choices;
-  const uses = receiver !== undefined && exit === receiver;
-  const stance = stanceOf(view, state.choices.exit);
-  return {
-    forwards: forwards(state, view, nowMs),
-    stance,
-    ruled: stance === 'carries' && state.orders.get(`exit/${view.own.name}`)?.ruledMs !== undefined,
-    uses,
-    works: exitWorksNow(state, view, nowMs),
-    distrusts: uses && exitFails(state, view, nowMs),
-  };
+export function statementWithin(state: RerouteState, view: RerouteView, receiver: string | undefined, nowMs: number): Statement {
+  const lanes = view.through.map((through, lane): LaneStatement => {
+    const chosen = state.choices.exits[lane];
+    const uses = receiver !== undefined && (chosen ?? inLaneOrder(view.own.live, lane)[0]) === receiver;
+    const stance = stanceOf(view, chosen, () => isUnproven(state, view, lane, nowMs));
+    return {
+      stance,
+      ruled: stance === 'carries' && state.orders.get(orderKey('exit', view.own.name, lane))?.ruledMs !== undefined,
+      uses,
+      works: exitWorksNow(state, through, nowMs),
+      distrusts: uses && exitFails(state, through, nowMs),
+    };
+  });
+  return { forwards: forwards(state, view, nowMs), lanes };
+}
+
+/**
+ * What it says to others: of the lane that packets for that one's region take.
+ *
+ * @param peer name of the far endpoint; undefined: one that is no endpoint
+ */
+export function statementAcross(state: RerouteState, view: RerouteView, peer: string | undefined, nowMs: number): Statement {
+  const { lanes, ...all } = statementWithin(state, view, undefined, nowMs);
+  const lane = view.lanes.get(peer ?? '') ?? 0;
+  return { ...all, lanes: lanes.slice(lane, lane + 1) };
 }
 
 /** Whoever has not decided yet must not call others back. */
-function stanceOf({ node, own: { live } }: RerouteView, exit: string | undefined): Stance | undefined {
+function stanceOf({ node, own: { live } }: RerouteView, exit: string | undefined, isUnsure: () => boolean): Stance | undefined {
   if (exit === undefined || !live.includes(node)) return undefined;
-  return exit === node ? 'carries' : 'leaves';
+  if (exit === node) return 'carries';
+  return isUnsure() ? 'waits' : 'leaves';
+}
+
+/** Of an endpoint, what others should hear at once when it changes. That it could carry now is no such news. */
+export function newsOf({ forwards: does, lanes }: Statement): string {
+  return `${does} ${lanes.map(({ stance, ruled }) => `${stance === 'waits' ? 'leaves' : stance} ${ruled}`).join()}`;
 }

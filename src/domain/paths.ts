@@ -1,5 +1,7 @@
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { compareText } from '../lib/compare.ts';
+import { entryOf } from './carriers.ts';
+import { addressFor, isCallable, relayBetween, relayOf } from './reach.ts';
 import { type Choices, NO_CHOICES } from './reroute-state.ts';
 import { hasChoice } from './live-endpoints.ts';
 import { judgePlainLink, type PlainLink, routableGateways } from './routable.ts';
@@ -63,13 +65,15 @@ export interface Paths {
 }
 
 /**
- * Chooses, for gateway node `self` of region `own`, whom to call and which way packets take to every other region. All live endpoints are called, one carries.
+ * Chooses, for gateway node `self` of region `own`, whom to call and which way packets take to every other region. All live endpoints are called, one of
+ * each region carries what is between the two.
  *
  * Direct when both regions are marked as routable (then without a tunnel), when either side can be called, or when both stand behind the same public
  * address (then over private addresses, as soon as that tunnel is up); otherwise through the relay. Both ends compute the same pairs from the same snapshot.
  * A relay reaches every region directly, so no path has more than two legs and none returns.
  */
-export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapshot, { health, choices = NO_CHOICES }: Measured): Paths {
+export function choosePaths(own: Region, self: GatewayNode, snapshot: Snapshot, { health, choices = NO_CHOICES }: Measured): Paths {
+  const { regions } = snapshot;
   const others = regions.filter(({ name, active }) => name !== own.name && active.length > 0);
   const relay = relayOf(own, regions);
   const routable = routableGateways(regions);
@@ -90,7 +94,7 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
   const paths: Path[] = [];
   const unreachable: Region[] = [];
   for (const region of others) {
-    const peer = entryOf(region, choices);
+    const peer = entryOf(region, own, snapshot, choices);
     if (peer === undefined) continue;
     const links = region.live.map((each) => linkTo(each));
     associations.push(...links.flatMap(({ association }) => association ?? []));
@@ -98,7 +102,7 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
     direct.push(...usable.map(({ peer: far, isPlain }) => ({ peer: far, isPlain, isProbed: hasChoice(own, region) })));
     const link = usable.find((each) => each.peer.name === peer.name);
     const relaying = link === undefined ? relayBetween(own, region, regions) : undefined;
-    const via = relaying && entryOf(relaying, choices);
+    const via = relaying && entryOf(relaying, own, snapshot, choices);
     if (link !== undefined) paths.push({ region, peer, via, isPlain: link.isPlain, isEncrypted: !link.isPlain });
     else if (via !== undefined) {
       const isFirstPlain = plainTo(via).isPlain;
@@ -108,68 +112,8 @@ export function choosePaths(own: Region, self: GatewayNode, { regions }: Snapsho
   return { associations: byPeer(associations), direct: byPeer(direct), paths, relay, unreachable };
 }
 
-/** Name of the endpoint through which a node's packets leave the region: as the node chose, else as the controller has it. */
-export function exitOf({ active, live }: Region, { exit }: Choices): string | undefined {
-  return exit !== undefined && live.some(({ name }) => name === exit) ? exit : active[0]?.name;
-}
-
 function byPeer<T extends { readonly peer: GatewayNode }>(links: readonly T[]): T[] {
   return links.toSorted((a, b) => compareText(a.peer.name, b.peer.name));
-}
-
-/** The endpoint of a region that gets its packets: as measured, else as the controller has it. */
-export function entryOf({ name, active, live }: Region, { entry }: Choices): GatewayNode | undefined {
-  const chosen = entry.get(name);
-  return live.find((each) => each.name === chosen) ?? active[0];
-}
-
-/**
- * The region that relays for `region`: the oldest one with a public gateway. By age, so that adding a region moves no flow.
- * A region that is public itself needs none.
- */
-export function relayOf(region: Region, regions: readonly Region[]): Region | undefined {
-  if (isPublic(region)) return undefined;
-  return byAge(regions.filter((each) => each.name !== region.name && isPublic(each) && reaches(region, each)))[0];
-}
-
-/** Whether `relay` passes on what `region` and some other one have for each other. */
-export function isRelayOf(relay: Region, region: Region, regions: readonly Region[]): boolean {
-  if (relayOf(region, regions)?.name === relay.name) return true;
-  return regions.some(
-    (other) => other.name !== region.name && !meet(region, other) && relayBetween(region, other, regions)?.name === relay.name,
-  );
-}
-
-/** The oldest public region that both can call: the same one seen from either side, also where they are public and have no family in common. */
-function relayBetween(a: Region, b: Region, regions: readonly Region[]): Region | undefined {
-  return byAge(regions.filter((each) => each.name !== a.name && each.name !== b.name && isPublic(each)))
-    .filter((each) => reaches(a, each) && reaches(b, each))
-    .at(0);
-}
-
-function byAge(regions: readonly Region[]): Region[] {
-  return regions.toSorted((a, b) => compareText(a.createdAt, b.createdAt) || compareText(a.name, b.name));
-}
-
-function meet({ active: [a] }: Region, { active: [b] }: Region): boolean {
-  return a !== undefined && b !== undefined && isCallable(a, b);
-}
-
-function reaches({ active: [from] }: Region, { active: [to] }: Region): boolean {
-  return from === undefined || (to !== undefined && addressFor(to, from) !== undefined);
-}
-
-function isPublic({ active }: Region): boolean {
-  return active[0]?.publicAddress !== undefined;
-}
-
-function isCallable(a: GatewayNode, b: GatewayNode): boolean {
-  return addressFor(a, b) !== undefined || addressFor(b, a) !== undefined;
-}
-
-/** Where `caller` can call `node`: IPv4 when both have it. */
-function addressFor(node: GatewayNode, caller: GatewayNode): GatewayNode['publicAddresses'][number] | undefined {
-  return node.publicAddresses.find(({ ip }) => caller.underlayFamilies.includes(familyOf(ip)));
 }
 
 function associate(self: GatewayNode, peer: GatewayNode, health: ReadonlyMap<string, LinkHealth>): Association | undefined {

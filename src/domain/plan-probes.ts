@@ -19,8 +19,8 @@ export interface ProbeView {
   readonly limits: PathLimits;
   readonly tunnels: Pick<TunnelRoutes, 'deviceOf'>;
   readonly plainHops: PlainHops;
-  /** Packets of the own region leave here. */
-  readonly isExit: boolean;
+  /** Whether the own region's packets for another one leave here. */
+  readonly carries: (region: string) => boolean;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface ProbeView {
  */
 export function planProbes(
   { direct, paths }: Pick<Paths, 'direct' | 'paths'>,
-  { families, limits, tunnels, plainHops, isExit }: ProbeView,
+  { families, limits, tunnels, plainHops, carries }: ProbeView,
 ): { readonly rules: readonly Rule[]; readonly routes: readonly Route[] } {
   const routes = new Map<Ip, Route>();
   // Of two endpoints that have one address the first by name is asked.
@@ -43,7 +43,7 @@ export function planProbes(
     const { peer, isProbed } = link;
     if (isProbed) add(link, probeAddress(peer.name), {});
     const ceilingBytes = limits.get(peer.region)?.probe?.ceilingBytes;
-    const isEntry = isExit && paths.some((path) => path.peer.name === peer.name);
+    const isEntry = carries(peer.region) && paths.some((path) => path.peer.name === peer.name);
     if (!isEntry || ceilingBytes === undefined || peer.overlayIp === undefined || !families.includes(familyOf(peer.overlayIp))) continue;
     add(link, peer.overlayIp, { mtuBytes: ceilingBytes });
   }

@@ -2,6 +2,7 @@ import { NEXTHOP_ID_FIRST, TABLE_FROM_REGIONS, TABLE_TO_REGIONS, VXLAN_DEVICE } 
 import type { Cidr } from '../net/cidr.ts';
 import { type Family, familyOf, type Ip } from '../net/ip.ts';
 import { IPV6_MIN_MTU_BYTES } from '../net/mtu.ts';
+import { type Carriers, carrierOf } from './carriers.ts';
 import { assignIds } from './device.ts';
 import type { LocalFacts, Underlay } from './facts.ts';
 import type { NextHopAddresses } from './next-hop-address.ts';
@@ -15,8 +16,10 @@ import type { Region, RegionNode } from './snapshot.ts';
 
 /** Ids of next hops come from 16 bits of hash. */
 const NEXTHOP_IDS = 0x10000;
-/** Key of the next hop "my region's gateway"; no region name contains a slash. */
-const GATEWAY_KEY = 'gateway/';
+/** Key of the next hop "my region's gateway", one for each lane; no region name contains a slash. */
+function laneKey(lane: number): string {
+  return lane === 0 ? 'gateway/' : `gateway/${lane}`;
+}
 
 /** One node, as its plan sees it. */
 export interface Local {
@@ -36,26 +39,54 @@ export interface RemoteRegion {
 }
 
 type RoutePart = Pick<NodePlan, 'nexthops' | 'routes'>;
+type Ids = (key: string, family: Family) => number;
 
-/** Everything for other regions goes to the endpoint `exit` of the own one. */
+/** What is for other regions goes to the carriers of the own one: one next hop per lane, so that a move is one write. */
 export function ordinaryRoutes(
   { region, families, nextHops }: Local,
-  exit: string | undefined,
+  { exits, lanes }: Carriers,
   remote: readonly RemoteRegion[],
-  facts: LocalFacts,
+  {
+    hostSources,
+    ids = nexthopIds(
+      exits.map((_, lane) => laneKey(lane)),
+      families,
+    ),
+  }: Pick<LocalFacts, 'hostSources'> & { readonly ids?: Ids },
 ): RoutePart {
-  const gateway = region.nodes.find(({ name }) => name === exit);
-  const via = nextHops.get(gateway?.name ?? '');
-  if (gateway?.privateIp === undefined || via === undefined) return { nexthops: [], routes: [] };
-  const ids = nexthopIds([GATEWAY_KEY], families);
-  return {
-    nexthops: families.map((family) => ({ id: ids(GATEWAY_KEY, family), via: via[family], dev: VXLAN_DEVICE, family })),
-    routes: remote.flatMap(({ cidrs }) => cidrs.map((dst) => toRegion(dst, ids(GATEWAY_KEY, familyOf(dst)), facts.hostSources))),
-  };
+  const nexthops: Nexthop[] = [];
+  const routes: Route[] = [];
+  for (const [lane, exit] of exits.entries()) {
+    const gateway = region.nodes.find(({ name }) => name === exit);
+    const via = nextHops.get(gateway?.name ?? '');
+    if (gateway?.privateIp === undefined || via === undefined) continue;
+    const key = laneKey(lane);
+    nexthops.push(...families.map((family) => ({ id: ids(key, family), via: via[family], dev: VXLAN_DEVICE, family })));
+    const carried = remote.filter(({ name }) => (lanes.get(name) ?? 0) === lane);
+    routes.push(...carried.flatMap(({ cidrs }) => cidrs.map((dst) => toRegion(dst, ids(key, familyOf(dst)), hostSources))));
+  }
+  return { nexthops, routes };
+}
+
+/**
+ * A gateway's own tunnels get what it carries, the other endpoint what that one does: at the far ends only one owns the region's prefixes. A standby, which is ready to carry, sends
+ * everything by the others.
+ */
+export function endpointRoutes(local: Local, { exits, lanes }: Carriers, view: GatewayView): RoutePart & Pick<NodePlan, 'findings'> {
+  const { self } = local;
+  const elsewhere = exits.map((exit) => (exit === self.name ? undefined : exit));
+  const carries = exits.includes(self.name);
+  const laneKeys = exits.flatMap((exit, lane) => (exit === self.name ? [] : [laneKey(lane)]));
+  const ids = nexthopIds([...(carries ? view.remote.map(({ name }) => name) : []), ...laneKeys], local.families);
+  const others = ordinaryRoutes(local, { exits: elsewhere, lanes }, view.remote, { hostSources: view.hostSources, ids });
+  if (!carries) return { ...others, findings: [] };
+  const remote = view.remote.filter(({ name }) => carrierOf({ exits, lanes }, name) === self.name);
+  const own = gatewayRoutes(local, { ...view, remote, ids });
+  return { ...own, nexthops: [...own.nexthops, ...others.nexthops], routes: [...own.routes, ...others.routes] };
 }
 
 /** One next hop per key and family. */
-function nexthopIds(keys: readonly string[], families: readonly Family[]): (key: string, family: Family) => number {
+function nexthopIds(keys: readonly string[], families: readonly Family[]): Ids {
   // IPv4 keeps the plain keys, and so the ids that it has in a cluster without IPv6.
   const nameOf = (key: string, family: Family): string => (family === 4 ? key : `${key}/6`);
   const ids = assignIds(
@@ -76,14 +107,10 @@ export interface GatewayView {
 }
 
 /** One next hop per region, so that changing its way is one write. */
-export function gatewayRoutes(
+function gatewayRoutes(
   { families }: Local,
-  { remote, paths, tunnels, plain, limits, hostSources }: GatewayView,
+  { remote, paths, tunnels, plain, limits, hostSources, ids }: GatewayView & { readonly ids: Ids },
 ): RoutePart & Pick<NodePlan, 'findings'> {
-  const ids = nexthopIds(
-    remote.map(({ name }) => name),
-    families,
-  );
   const nexthops: Nexthop[] = [];
   const routes: Route[] = [];
   const findings: Finding[] = [];

@@ -29,8 +29,8 @@ export function formatPlan(plan: NodePlan, tunnels: readonly string[]): string {
     [
       '# ways to other regions',
       plan.paths.map(
-        ({ gateway, peer, via, encryption }) =>
-          `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}${encryption === undefined ? '' : ', not encrypted'}`,
+        ({ gateway, peer, via, encryption, carrier }) =>
+          `# ${gateway}: ${peer} ${via === undefined ? 'direct' : `via ${via}`}${encryption === undefined ? '' : ', not encrypted'}${carrier === undefined ? '' : `; carried by ${carrier}`}`,
       ),
     ],
     [plan.tunnels?.driver === 'wireguard' ? '# wireguard' : '# swanctl.conf', tunnels],

@@ -8,8 +8,9 @@ import type { DataPath, IpsecPlan, LinkPlan, Tunnel, TunnelPlan, VpnDriver } fro
 import type { Underlay } from './facts.ts';
 import { ownFamily } from './families.ts';
 import { hasChoice } from './live-endpoints.ts';
-import { type Association, isRelayOf, type Paths } from './paths.ts';
+import type { Association, Paths } from './paths.ts';
 import { wireguardTunnels } from './plan-wireguard.ts';
+import { isRelayOf } from './reach.ts';
 import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
 
 const ANY = ['0.0.0.0/0', '::/0'] as readonly string[] as readonly Cidr[];
@@ -26,8 +27,8 @@ export interface TunnelView {
   readonly self: GatewayNode;
   readonly snapshot: Snapshot;
   readonly paths: Paths;
-  /** Whether the packets of the own region leave here. */
-  readonly isExit: boolean;
+  /** Whether the own region's packets for another one leave here. */
+  readonly carries: (region: string) => boolean;
   readonly underlay: Underlay;
   readonly driver: VpnDriver;
   readonly dataPath: DataPath;
@@ -82,13 +83,15 @@ function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
 }
 
 /** All peers share charon's TUN device and selectors decide: narrow ones to direct peers, wide ones to the relay. */
-function userTunnels({ region, self, snapshot, paths, isExit, underlay, nodeIps }: TunnelView): TunnelRoutes {
+function userTunnels({ region, self, snapshot, paths, carries, underlay, nodeIps }: TunnelView): TunnelRoutes {
   const selectors = (of: Region | undefined): Cidr[] => mergeCidrs([...(of?.cidrs ?? []), ...(nodeIps.get(of?.name ?? '') ?? [])]);
   const tunnels = paths.associations.map((association): Tunnel => {
     const peerRegion = snapshot.regions.find(({ name }) => name === association.peer.region);
     // charon holds the selectors of a region for one peer only; a tunnel that stands ready carries no more than the probes.
     // Used are the relay's, and also that of an entry which is still reached through it: the narrower selectors then take over by themselves.
-    const isUsed = isExit && paths.paths.some(({ peer, via }) => [peer.name, via?.name].includes(association.peer.name));
+    const isUsed = paths.paths.some(
+      ({ region: to, peer, via }) => carries(to.name) && [peer.name, via?.name].includes(association.peer.name),
+    );
     const isProbed = peerRegion !== undefined && hasChoice(region, peerRegion);
     const probeTs = ({ name }: GatewayNode): Cidr[] => (isProbed ? [hostCidr(probeAddress(name))] : []);
     if (!isUsed) return { ...toTunnel(association), localTs: probeTs(self), remoteTs: probeTs(association.peer) };

@@ -3,6 +3,7 @@ import { compareText } from '../lib/compare.ts';
 import { cidrsOverlap, compareCidrs, hostCidr, subtractCidrs } from '../net/cidr.ts';
 import { type Family, familyOf } from '../net/ip.ts';
 import { vxlanMtu } from '../net/mtu.ts';
+import { carrierOf, carriersOf } from './carriers.ts';
 import { matchDrivers } from './driver-match.ts';
 import type { LocalFacts } from './facts.ts';
 import { carriableFamilies, familiesBetween, familyFindings } from './families.ts';
@@ -14,12 +15,12 @@ import { nextHopAddresses } from './next-hop-address.ts';
 import { planNft } from './nft-rules.ts';
 import { EMPTY_PLAN, type Finding, type NodePlan, type Rule } from './node-plan.ts';
 import { toPathPlan } from './path-plan.ts';
-import { choosePaths, exitOf, type LinkHealth, type Paths, unreachableMessage } from './paths.ts';
+import { choosePaths, type LinkHealth, type Paths, unreachableMessage } from './paths.ts';
 import { planOverlay } from './plan-overlay.ts';
 import { planPathMtus } from './path-mtu.ts';
 import { planProbes } from './plan-probes.ts';
 import { planPlain } from './plan-plain.ts';
-import { deliveryRoutes, gatewayRoutes, type Local, ordinaryRoutes, type RemoteRegion } from './plan-routes.ts';
+import { deliveryRoutes, endpointRoutes, type Local, ordinaryRoutes, type RemoteRegion } from './plan-routes.ts';
 import { planTunnels } from './plan-tunnels.ts';
 import { NO_NODE_IPS, type NodeIps, planNodeIps } from './node-ips.ts';
 import { type Choices, NO_CHOICES } from './reroute-state.ts';
@@ -60,7 +61,7 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
   if (self.privateIp === undefined || underlay === undefined) {
     return nothing('NodeAddressMissing', `no network device has the node's address ${self.privateIp ?? '(none in Gateway.status)'}`);
   }
-  const exit = exitOf(region, choices);
+  const carriers = carriersOf(region, snapshot, choices);
   const { families, findings: unable } = carriableFamilies(
     familiesBetween(snapshot, region, gateway?.publicAddress !== undefined),
     facts,
@@ -101,19 +102,19 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     return finish(families, {
       ...base,
       role: 'ordinary',
-      ...ordinaryRoutes(local, exit, remote.regions, facts),
+      ...ordinaryRoutes(local, carriers, remote.regions, facts),
       nft: planNft({ role: 'ordinary', ...view }),
       tunnels: undefined,
       paths: [],
     });
   }
-  const isExit = exit === node;
+  const carries = (to: string): boolean => carrierOf(carriers, to) === node;
   const tunnels = planTunnels({
     region,
     self: gateway,
     snapshot,
     paths,
-    isExit,
+    carries,
     underlay,
     driver: facts.driver,
     dataPath: facts.dataPath,
@@ -127,11 +128,9 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     overlayMtuBytes: vxlanMtu(underlay.mtuBytes, familyOf(self.privateIp)),
     underlay: familyOf(self.privateIp),
   });
-  // A standby is ready to carry, and sends by the endpoint that does: only one owns the region's prefixes at the far ends.
-  const toRegions = isExit
-    ? gatewayRoutes(local, { remote: remote.regions, paths, tunnels, plain: plain.ways, limits, hostSources: facts.hostSources })
-    : { ...ordinaryRoutes(local, exit, remote.regions, facts), findings: [] };
-  const probes = planProbes(paths, { families, limits, tunnels, plainHops: plain.hops, isExit });
+  const ways = { remote: remote.regions, paths, tunnels, plain: plain.ways, limits, hostSources: facts.hostSources };
+  const toRegions = endpointRoutes(local, carriers, ways);
+  const probes = planProbes(paths, { families, limits, tunnels, plainHops: plain.hops, carries });
   return finish(families, {
     ...base,
     role: 'gateway',
@@ -144,7 +143,7 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     findings: [...findings, ...toRegions.findings],
     nft: planNft({ role: 'gateway', ...view }),
     tunnels: tunnels.plan,
-    paths: paths.paths.map((path) => toPathPlan(path, limits.get(path.region.name))),
+    paths: paths.paths.map((path) => toPathPlan(path, { node, carriers, limits })),
   });
 }
 

@@ -2,19 +2,22 @@ import { fc, test } from '@fast-check/vitest';
 import { expect, it } from 'vitest';
 import { decodeStatement, encodeStatement } from './probe-flags.ts';
 
-const statement = fc.record({
-  forwards: fc.boolean(),
-  stance: fc.constantFrom(undefined, 'carries' as const, 'leaves' as const),
-  ruled: fc.boolean(),
-  uses: fc.boolean(),
-  works: fc.boolean(),
-  distrusts: fc.boolean(),
-});
+const stances = [
+  { stance: undefined, ruled: false },
+  { stance: 'carries', ruled: false },
+  { stance: 'carries', ruled: true },
+  { stance: 'leaves', ruled: false },
+  { stance: 'waits', ruled: false },
+] as const;
+const lane = fc
+  .record({ said: fc.constantFrom(...stances), uses: fc.boolean(), works: fc.boolean(), distrusts: fc.boolean() })
+  .map(({ said, ...rest }) => ({ ...said, ...rest }));
+const statement = fc.record({ forwards: fc.boolean(), lanes: fc.array(lane, { minLength: 1, maxLength: 2 }) });
 
-test.prop([statement])('a statement comes back from its byte as it was', (given) => {
-  const byte = encodeStatement(given);
-  expect(byte).toBeLessThan(256);
-  expect(decodeStatement(byte)).toEqual(given);
+test.prop([statement])('a statement comes back from its byte for each lane as it was', (given) => {
+  const flags = encodeStatement(given);
+  expect(flags).toBeLessThan(256 ** given.lanes.length);
+  expect(decodeStatement(flags)).toEqual(given);
 });
 
 it('a probe that only measures states nothing', () => {

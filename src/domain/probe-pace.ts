@@ -45,9 +45,9 @@ export function paceOf(input: PaceInput): Pace {
     // Nothing is known of it yet.
     if (heardMs === undefined && misses < UNHEARD_MISSES) return TICK_MS;
     if (kind === 'through') return usedMs;
-    const chosen = kind === 'lan' ? state.choices.exit : state.choices.entry.get(watch.regionOf.get(name) ?? '');
-    if (chosen === name) return kind === 'lan' ? (isBusy ? TICK_MS : LAN_IDLE_MS) : usedMs;
-    return isDoubtful(kind, chosen, input) ? TICK_MS : STANDBY_MS;
+    const chosen = kind === 'lan' ? state.choices.exits : [state.choices.entry.get(watch.regionOf.get(name) ?? '')];
+    if (chosen.includes(name)) return kind === 'lan' ? (isBusy ? TICK_MS : LAN_IDLE_MS) : usedMs;
+    return chosen.some((each) => isDoubtful(kind, each, input)) ? TICK_MS : STANDBY_MS;
   };
   // Whether packets pass is looked at in each tick.
   return { intervalMs, tickMs: Math.min(LAN_IDLE_MS, ...input.targets.map(intervalMs)) };

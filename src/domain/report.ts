@@ -131,7 +131,7 @@ function addressesOf(ip: Ip | undefined, port: number): TunnelAddress[] {
 const STATES = { up: 'Up', connecting: 'Connecting', down: 'Down' } as const;
 
 function describeLink(plan: PathPlan, { tunnels, rtts, previous, nowMs }: ReportInput): TunnelLink {
-  const { gateway, peer, via, encryption, mtuBytes } = plan;
+  const { gateway, peer, via, encryption, carrier: sender, mtuBytes } = plan;
   const carrier = tunnels.find((tunnel) => tunnel.peer === (via ?? peer));
   const own = tunnels.find((tunnel) => tunnel.peer === peer);
   const state = plan.isPlain === true ? plainState(plan, rtts) : STATES[carrier?.state ?? 'connecting'];
@@ -145,6 +145,7 @@ function describeLink(plan: PathPlan, { tunnels, rtts, previous, nowMs }: Report
     state,
     path,
     ...(via !== undefined && { via }),
+    ...(sender !== undefined && { carrier: sender }),
     ...(encryption !== undefined && { encryption }),
     ...(own?.remote !== undefined && { observed: formatIpPort(own.remote.ip, own.remote.port) }),
     ...(rttMs !== undefined && { rttMs }),

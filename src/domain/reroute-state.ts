@@ -6,30 +6,45 @@ import type { Stance } from './probe-flags.ts';
 export type ProbeKind = 'lan' | 'tunnel' | 'through';
 
 export interface Choices {
-  /** Live endpoint of the own region through which packets for other regions leave; absent: as the controller has it. */
-  readonly exit?: string;
+  /** By lane (`lanes.ts`): live endpoint of the own region through which packets for other regions leave; none: as the controller has it. */
+  readonly exits: readonly (string | undefined)[];
   /** By region: its live endpoint that gets its packets. */
   readonly entry: ReadonlyMap<string, string>;
 }
 
-export const NO_CHOICES: Choices = { entry: new Map() };
+export const NO_CHOICES: Choices = { exits: [], entry: new Map() };
 
 export interface LiveRegion {
   readonly name: string;
   /** Names of its live endpoints, the controller's own choice first. */
   readonly live: readonly string[];
+  /** Several carry, each for some of the other regions. */
+  readonly isShared: boolean;
 }
 
 export interface RerouteView {
   readonly node: string;
+  /** As the first lane has it. */
   readonly own: LiveRegion;
+  /** Each as the lane has it that the own region's packets take there. */
   readonly others: readonly LiveRegion[];
   /** Peers that have a tunnel of this node's own. */
   readonly tunnels: readonly string[];
-  /** Far endpoints that this node probes by its ordinary routes. */
-  readonly through: readonly string[];
+  /** By lane of the own region: far endpoints that this node probes by its ordinary routes. */
+  readonly through: readonly (readonly string[])[];
+  /** By far endpoint: the lane of the own region that packets for its region take. */
+  readonly lanes: Lanes;
   /** A firewall of this machine drops what it should pass on. */
   readonly isBlocked: boolean;
+}
+
+type Lanes = ReadonlyMap<string, number>;
+
+/** What an endpoint says of one lane. */
+export interface LaneTrack {
+  readonly stance?: Stance | undefined;
+  /** When it began to say that it carries because the controller changed its order. */
+  readonly ruledSinceMs?: number;
 }
 
 export interface Track {
@@ -44,18 +59,18 @@ export interface Track {
   readonly forwards: boolean;
   /** When it said so after it had said that it does not. */
   readonly forwardsSinceMs?: number;
-  readonly stance: Stance | undefined;
-  /** When it began to say that it carries because the controller changed its order. */
-  readonly ruledSinceMs?: number;
+  /** lan: by lane of the own region. tunnel: of the lane that this region's packets take there. */
+  readonly lanes: readonly LaneTrack[];
   /** tunnel: bytes that came out of it, when they were counted, and when they last grew; lan: when the machine said that no agent listens. */
   readonly bytes?: number;
   readonly bytesMs?: number;
   readonly flowMs?: number;
 }
 
-/** What a node of the own region says with its probes. */
+/** What a node of the own region says of one lane with its probes. */
 interface Report {
   readonly atMs: number;
+  readonly lane: number;
   readonly uses: boolean;
   readonly usesSinceMs: number;
   readonly works: boolean;
@@ -66,15 +81,18 @@ interface Report {
 /** What outlives the agent. */
 export interface ChoiceMemory {
   readonly choices: Choices;
-  /** By kind and region: its live endpoints, in the order in which the choice was made. */
+  /** By `orderKey`: the live endpoints, in the order in which the choice was made. */
   readonly orders: ReadonlyMap<string, Order>;
 }
 
 export interface RerouteState extends ChoiceMemory {
   readonly tracks: ReadonlyMap<string, Track>;
+  /** By node and lane. */
   readonly reports: ReadonlyMap<string, Report>;
   /** We were told that we do not forward, and nothing has proved the contrary. */
   readonly distrustedUntilMs: number;
+  /** When that was last disregarded, since no other endpoint was any better. */
+  readonly forgivenMs?: number;
   /** When this node last chose another way. */
   readonly movedMs: number;
   /** When an ordinary node of the own region probed this one last. */
@@ -90,13 +108,18 @@ export interface Order {
   readonly overdueSinceMs?: number;
   /** When the controller's change of order made this node the one that carries. */
   readonly ruledMs?: number;
+  /** When we handed it over to another, which may not know it yet. */
+  readonly handedOverMs?: number;
+  /** Since when the one that should carry could do so, while we do. */
+  readonly ownerSinceMs?: number;
+  /** When we last went by what another endpoint said of itself. */
+  readonly agreedMs?: number;
 }
 
 /** What an endpoint says about itself. */
 interface Saying {
   readonly forwards: boolean;
-  readonly stance: Stance | undefined;
-  readonly ruled?: boolean;
+  readonly lanes: readonly { readonly stance: Stance | undefined; readonly ruled?: boolean }[];
   readonly atMs: number;
 }
 
@@ -112,6 +135,7 @@ export type RerouteEvent =
   | {
       readonly type: 'reported';
       readonly node: string;
+      readonly lane: number;
       readonly uses: boolean;
       readonly works: boolean;
       readonly distrusts: boolean;
@@ -138,18 +162,24 @@ export const UNHEARD_MISSES = 28;
 /** Bytes or a refusal this recent prove that the machine lives, whatever its agent does. Host kernels send one "port unreachable" a second. */
 const FRESH_MS = 1_500;
 /** A report is worth that long: each node probes its exit at least once a second. */
-const REPORT_MS = 1_500;
+export const REPORT_MS = 1_500;
 /** Nobody sends packets through an endpoint that dropped them, so nothing can prove it cured; it is the last resort for so long. */
 export const DISTRUST_MS = 60_000;
 
 /** Until a new way is in place at both ends, and was probed three times. */
 const IN_PLACE_MS = 1_500;
 /** What others say of a way is of probes no older than this, at the end of the longest time that an answer may take. */
-const OPINION_MS = 1_800;
+export const OPINION_MS = 1_800;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
 const CURED_MS = OPINION_MS + 200;
 
-const NEW_TRACK: Track = { misses: 0, forwards: true, stance: undefined };
+const NEW_TRACK: Track = { misses: 0, forwards: true, lanes: [] };
+const ONE_LANE: Lanes = new Map();
+
+/** Where a choice's order is kept. */
+export function orderKey(kind: 'exit' | 'entry', region: string, lane = 0): string {
+  return lane === 0 ? `${kind}/${region}` : `${kind}/${region}/${lane}`;
+}
 
 export function trackOf({ tracks }: RerouteState, kind: ProbeKind, target: string): Track {
   return tracks.get(`${kind}/${target}`) ?? NEW_TRACK;
@@ -162,13 +192,13 @@ export function retain(state: RerouteState, targets: readonly { readonly kind: P
 }
 
 /** Takes in one event. */
-export function observe(state: RerouteState, event: RerouteEvent): RerouteState {
+export function observe(state: RerouteState, event: RerouteEvent, lanes = ONE_LANE): RerouteState {
   switch (event.type) {
     case 'answered': {
       const { kind, target, atMs } = event;
       const old = trackOf(state, kind, target);
       const wellSinceMs = isWell(old) ? (old.wellSinceMs ?? atMs) : atMs;
-      return believe(withTrack(state, kind, target, { ...heard(old, event), misses: 0, heardMs: atMs, wellSinceMs }), atMs);
+      return believe(withTrack(state, kind, target, { ...heard(old, event), misses: 0, heardMs: atMs, wellSinceMs }), lanes, atMs);
     }
     case 'missed': {
       const old = trackOf(state, event.kind, event.target);
@@ -191,25 +221,40 @@ export function observe(state: RerouteState, event: RerouteEvent): RerouteState 
       return withTrack(state, kind, peer, heard(trackOf(state, kind, peer), event));
     }
     case 'reported': {
-      const { node, uses, works, distrusts, atMs } = event;
+      const { node, lane, uses, works, distrusts, atMs } = event;
       const reports = new Map([...state.reports].filter(([, each]) => atMs - each.atMs < REPORT_MS));
-      const old = reports.get(node);
+      const key = `${node}/${lane}`;
+      const old = reports.get(key);
       const usesSinceMs = old?.uses === uses ? old.usesSinceMs : atMs;
-      const report = { atMs, uses, usesSinceMs, works, ...(distrusts && { distrustsSinceMs: old?.distrustsSinceMs ?? atMs }) };
+      const report = { atMs, lane, uses, usesSinceMs, works, ...(distrusts && { distrustsSinceMs: old?.distrustsSinceMs ?? atMs }) };
       const isOrdinary = !state.tracks.has(`lan/${node}`);
-      return believe({ ...state, reports: reports.set(node, report), ...(isOrdinary && { reportedMs: atMs }) }, atMs);
+      return believe({ ...state, reports: reports.set(key, report), ...(isOrdinary && { reportedMs: atMs }) }, lanes, atMs);
     }
   }
 }
 
-function heard({ ruledSinceMs, ...old }: Track, { forwards: does, stance, ruled = false, atMs }: Saying): Track {
+function heard(old: Track, { forwards: does, lanes, atMs }: Saying): Track {
   return {
     ...old,
     forwards: does,
     ...(does && !old.forwards && { forwardsSinceMs: atMs }),
-    stance,
-    ...(ruled && { ruledSinceMs: ruledSinceMs ?? atMs }),
+    lanes: lanes.map(({ stance, ruled = false }, lane) => ({
+      stance,
+      ...(ruled && { ruledSinceMs: old.lanes[lane]?.ruledSinceMs ?? atMs }),
+    })),
   };
+}
+
+/** Whether what an endpoint says of itself is something new. */
+export function saysNews(before: Track, after: Track): boolean {
+  const said = ({ forwards: does, lanes }: Track): string =>
+    `${does} ${lanes.map(({ stance = '', ruledSinceMs = '' }) => `${stance}${ruledSinceMs}`).join()}`;
+  return said(before) !== said(after);
+}
+
+/** Of an endpoint that sends packets to another one. */
+export function isLeaving({ stance }: LaneTrack): boolean {
+  return stance === 'leaves' || stance === 'waits';
 }
 
 /** Nodes that send nothing now do not know, nor do endpoints. */
@@ -219,16 +264,18 @@ function hasOpinion(nowMs: number): (report: Report) => boolean {
 
 /**
  * All who send through us say that nothing gets there, though the very endpoints that we send it to answer us after that was said: then it is us.
- * Others that answer prove nothing: it may be an entry that is dead.
+ * Others that answer, or of other lanes, prove nothing: it may be an entry that is dead.
  */
-function believe(state: RerouteState, nowMs: number): RerouteState {
+function believe(state: RerouteState, lanes: Lanes, nowMs: number): RerouteState {
   const users = [...state.reports.values()].filter(hasOpinion(nowMs));
   if (users.length === 0) return state;
   const distrusts = users.flatMap(({ distrustsSinceMs }) => distrustsSinceMs ?? []);
   if (distrusts.length < users.length)
     return users.some(({ works }) => works) && state.distrustedUntilMs > 0 ? { ...state, distrustedUntilMs: 0 } : state;
   const sinceMs = Math.max(...distrusts, ...users.map(({ usesSinceMs }) => usesSinceMs + IN_PLACE_MS), state.movedMs + IN_PLACE_MS);
+  const inDoubt = new Set(users.map(({ lane }) => lane));
   const answers = [...state.choices.entry.values()].some((name) => {
+    if (!inDoubt.has(lanes.get(name) ?? 0)) return false;
     const track = trackOf(state, 'tunnel', name);
     return isWell(track) && (track.heardMs ?? 0) > sinceMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
   });
@@ -237,27 +284,6 @@ function believe(state: RerouteState, nowMs: number): RerouteState {
 
 function withTrack(state: RerouteState, kind: ProbeKind, target: string, track: Track): RerouteState {
   return { ...state, tracks: new Map(state.tracks).set(`${kind}/${target}`, track) };
-}
-
-/** Whether they did at the last attempt: what others are told. */
-export function exitWorksNow(state: RerouteState, { through }: RerouteView, nowMs: number): boolean {
-  return through.some((target) => {
-    const { heardMs, misses } = trackOf(state, 'through', target);
-    return heardMs !== undefined && nowMs - heardMs < REPORT_MS && misses === 0;
-  });
-}
-
-/** Whether the packets of this node do not cross its exit, by probes of just now. */
-export function exitFails(state: RerouteState, view: RerouteView, nowMs: number): boolean {
-  const isFresh = view.through.some((target) => nowMs - (trackOf(state, 'through', target).missedMs ?? 0) < OPINION_MS);
-  return isFresh && exitWorks(state, view) === false;
-}
-
-/** Whether the packets of this node cross its exit: undefined while that is not known. */
-export function exitWorks(state: RerouteState, { through }: RerouteView): boolean | undefined {
-  const tracks = through.map((target) => trackOf(state, 'through', target));
-  if (tracks.some(({ heardMs, misses }) => heardMs !== undefined && misses < MISSES)) return true;
-  return tracks.length > 0 && tracks.every(({ misses }) => misses >= MISSES) ? false : undefined;
 }
 
 /** It was heard, and has not fallen silent since. */

@@ -5,6 +5,7 @@ import { hostCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { probeAddress } from '../net/probe-address.ts';
 import { FORWARD_DROPPED } from './host-findings.ts';
+import { inLaneOrder, laneCount, laneOf } from './lanes.ts';
 import type { NodePlan } from './node-plan.ts';
 import type { RerouteView } from './reroute-state.ts';
 import { type GatewayNode, type Region, regionOfNode, type Snapshot } from './snapshot.ts';
@@ -28,7 +29,7 @@ export interface Watch {
   readonly regionOf: ReadonlyMap<string, string>;
 }
 
-/** Each node takes others, or a thousand would all ask the same. */
+/** Across each exit. Each node takes others, or a thousand would all ask the same. */
 const THROUGH = 3;
 
 /** Pure. undefined where there is no choice to make: no region has two live endpoints, or the node is in none. */
@@ -36,7 +37,15 @@ export function planWatch(snapshot: Snapshot, node: string, { routes, findings }
   const own = regionOfNode(snapshot, node);
   if (own === undefined) return undefined;
   const hasStandby = own.live.length > 1;
-  const others = snapshot.regions.filter(({ name }) => name !== own.name);
+  const { regions } = snapshot;
+  const others = regions
+    .filter(({ name }) => name !== own.name)
+    .map((each) => ({
+      ...each,
+      live: inLaneOrder(each.live, laneOf(each, own, regions)),
+      isShared: laneCount(each) > 1,
+      lane: laneOf(own, each, regions),
+    }));
   const measurable = new Set(routes.filter(({ table }) => table === TABLE_PROBES).map(({ dst }) => dst));
   const peers = others
     .filter(({ live }) => hasStandby || live.length > 1)
@@ -44,21 +53,23 @@ export function planWatch(snapshot: Snapshot, node: string, { routes, findings }
   const isEndpoint = own.live.some(({ name }) => name === node);
   if (!hasStandby && peers.length === 0) return undefined;
   const tunnel = new Map(peers.map(({ name }) => [name, probeAddress(name)]));
-  const through = isEndpoint || !hasStandby ? new Map<string, Ip>() : farEndpoints(node, others);
+  const lanes = Array.from({ length: laneCount(own) }, (_, lane) => others.filter((each) => each.lane === lane));
+  const through = lanes.map((across) => (isEndpoint || !hasStandby ? new Map<string, Ip>() : farEndpoints(node, across)));
   return {
     view: {
       node,
-      own: { name: own.name, live: own.live.map(({ name }) => name) },
-      others: others.map(({ name, live }) => ({ name, live: comparable(live, tunnel) })),
+      own: { name: own.name, live: own.live.map(({ name }) => name), isShared: lanes.length > 1 },
+      others: others.map(({ name, live, isShared }) => ({ name, live: comparable(live, tunnel), isShared })),
       tunnels: [...tunnel.keys()],
-      through: [...through.keys()],
+      through: through.map((each) => [...each.keys()]),
+      lanes: new Map(others.flatMap(({ live, lane }) => live.map(({ name }) => [name, lane]))),
       isBlocked: findings.some(({ reason }) => reason === FORWARD_DROPPED),
     },
     probeIp: tunnel.size > 0 ? probeAddress(node) : undefined,
     address: hasStandby ? own.nodes.find(({ name }) => name === node)?.privateIp : undefined,
     lan: withIp(own.live.filter(({ name }) => hasStandby && name !== node).map(({ name, privateIp }) => [name, privateIp])),
     tunnel,
-    through,
+    through: new Map(through.flatMap((each) => [...each])),
     nodes: new Map(own.nodes.flatMap(({ name, privateIp }): [Ip, string][] => (privateIp === undefined ? [] : [[privateIp, name]]))),
     regionOf: new Map(peers.map(({ name, region }) => [name, region])),
   };

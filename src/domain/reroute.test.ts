@@ -1,27 +1,9 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { choose, formatReroute } from './reroute.ts';
 import { forwards } from './own-forwarding.ts';
-import { INITIAL_REROUTE, observe, type RerouteEvent, type RerouteState, type RerouteView } from './reroute-state.ts';
-
-/** Region b with endpoints b1 (the controller's choice) and b3; far region a with a1 and a3. */
-
-const ordinary: RerouteView = {
-  node: 'b2',
-  own: { name: 'b', live: ['b1', 'b3'] },
-  others: [{ name: 'a', live: [] }],
-  tunnels: [],
-  through: ['a1'],
-  isBlocked: false,
-};
-const endpoint = (node: string): RerouteView => ({
-  node,
-  own: { name: 'b', live: ['b1', 'b3'] },
-  others: [{ name: 'a', live: ['a1', 'a3'] }],
-  tunnels: ['a1', 'a3'],
-  through: [],
-  isBlocked: false,
-});
+import { statementWithin } from './own-statement.ts';
+import { INITIAL_REROUTE, type RerouteView } from './reroute-state.ts';
+import { endpoint, ordinary, ScriptedNode as Node, well } from './test-reroute.ts';
 
 interface Truth {
   readonly answers: boolean;
@@ -29,64 +11,6 @@ interface Truth {
 }
 
 const WELL: Truth = { answers: true, uplink: true };
-
-/** A node that drives its reducer along a script of `what happened` at 250 ms a line. */
-class Node {
-  state: RerouteState = INITIAL_REROUTE;
-  nowMs = 1_000_000;
-  view: RerouteView;
-  readonly log: string[] = [];
-
-  constructor(view: RerouteView) {
-    this.view = view;
-  }
-
-  /** `lan b1`, `lan b1 !forwards`, `lan b1 missed`, `lan b1 refused`, `tunnel a1 bytes 7`, `report b9 uses distrusts` */
-  step(...lines: string[]): this {
-    this.nowMs += 250;
-    for (const line of lines) this.state = observe(this.state, this.parse(line));
-    const { state, changes } = choose(this.state, this.view, this.nowMs);
-    this.state = state;
-    this.log.push(...changes.map(formatReroute));
-    return this;
-  }
-
-  repeat(times: number, ...lines: string[]): this {
-    for (let i = 0; i < times; i++) this.step(...lines);
-    return this;
-  }
-
-  private parse(line: string): RerouteEvent {
-    const [kind = '', target = '', ...words] = line.split(' ');
-    const has = (word: string): boolean => words.includes(word);
-    const atMs = this.nowMs;
-    if (kind === 'report')
-      return { type: 'reported', node: target, uses: has('uses'), works: has('works'), distrusts: has('distrusts'), atMs };
-    if (has('bytes')) return { type: 'received', peer: target, bytes: Number(words[1]), atMs };
-    if (has('refused')) return { type: 'refused', target, atMs };
-    if (kind !== 'lan' && kind !== 'tunnel' && kind !== 'through') throw new Error(line);
-    if (has('missed')) return { type: 'missed', kind, target, sentMs: atMs - 200 };
-    return {
-      type: 'answered',
-      kind,
-      target,
-      forwards: !has('!forwards'),
-      stance: has('carries') ? 'carries' : has('leaves') ? 'leaves' : undefined,
-      ruled: has('ruled'),
-      atMs,
-    };
-  }
-
-  get exit(): string | undefined {
-    return this.state.choices.exit;
-  }
-
-  entry(region = 'a'): string | undefined {
-    return this.state.choices.entry.get(region);
-  }
-}
-
-const well = (): Node => new Node(ordinary).repeat(8, 'lan b1 carries', 'lan b3', 'through a1');
 
 describe('an ordinary node', () => {
   it('takes tunnels that are still being made for no fault of its own, and those that never come up for one', () => {
@@ -104,10 +28,10 @@ describe('an ordinary node', () => {
 
   it('says that it does not forward, and leaves by the other, while a firewall of its own machine is in the way', () => {
     const node = new Node(endpoint('b1')).repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3');
-    expect([node.state.choices.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
+    expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
     node.view = { ...node.view, isBlocked: true };
     node.step('lan b3', 'tunnel a1', 'tunnel a3');
-    expect([node.state.choices.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b3', false]);
+    expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b3', false]);
   });
 
   it('leaves by the endpoint that the controller chose', () => {
@@ -140,7 +64,7 @@ describe('an ordinary node', () => {
     const node = well().repeat(4, 'lan b1 missed', 'lan b3 carries', 'through a1 missed');
     node.repeat(100, 'lan b1 carries', 'lan b3 carries', 'through a1');
     expect(node.exit).toBe('b3');
-    node.view = { ...ordinary, own: { name: 'b', live: ['b3', 'b1'] } };
+    node.view = { ...ordinary, own: { name: 'b', live: ['b3', 'b1'], isShared: false } };
     expect(node.step('lan b1', 'lan b3 carries').exit).toBe('b3');
     node.view = ordinary;
     expect(node.step('lan b1', 'lan b3 carries').exit).toBe('b1');
@@ -152,15 +76,16 @@ describe('an ordinary node', () => {
 
   it('waits for the new choice of the controller to answer, but not for ever', () => {
     const node = well();
-    node.view = { ...ordinary, own: { name: 'b', live: ['b4', 'b1'] } };
+    node.view = { ...ordinary, own: { name: 'b', live: ['b4', 'b1'], isShared: false } };
     expect(node.repeat(20, 'lan b1 carries').exit).toBe('b1');
     expect(node.repeat(30, 'lan b1 carries').exit).toBe('b4');
   });
 });
 
 describe('an endpoint', () => {
+  /** Up for so long that both regions have settled. */
   const up = (node: string): Node =>
-    new Node(endpoint(node)).repeat(8, `lan ${node === 'b1' ? 'b3' : 'b1 carries'}`, 'tunnel a1 carries', 'tunnel a3');
+    new Node(endpoint(node)).repeat(24, `lan ${node === 'b1' ? 'b3' : 'b1 carries'}`, 'tunnel a1 carries', 'tunnel a3');
 
   it('carries when the controller chose it, and as standby leaves by the other one', () => {
     expect([up('b1').exit, up('b3').exit]).toEqual(['b1', 'b3'].map(() => 'b1'));
@@ -252,10 +177,26 @@ describe('what the simulation found', () => {
     expect(copyOf(b1).repeat(4, 'lan b3 carries', 'tunnel a1').exit).toBe('b1');
     expect(copyOf(b1).repeat(4, 'lan b3 carries ruled', 'tunnel a1').exit).toBe('b3');
     const b3 = up('b3');
-    b3.view = { ...endpoint('b3'), own: { name: 'b', live: ['b3', 'b1'] } };
+    b3.view = { ...endpoint('b3'), own: { name: 'b', live: ['b3', 'b1'], isShared: false } };
     expect(b3.repeat(4, 'lan b1 carries', 'tunnel a1').exit).toBe('b3');
     b3.view = endpoint('b3');
     expect(b3.repeat(4, 'lan b1 carries ruled', 'tunnel a1').exit).toBe('b1');
+  });
+
+  it('two endpoints that know of different orders do not give way to each other again and again', () => {
+    const own = (live: readonly string[]): RerouteView['own'] => ({ name: 'b', live, isShared: false });
+    const nodes = [copyOf(b1), new Node({ ...endpoint('b3'), own: own(['b3', 'b1']) }).repeat(12, 'lan b1', 'tunnel a1', 'tunnel a3')];
+    for (const node of nodes) node.view = { ...node.view, own: own(node.view.own.live.toReversed()) };
+    for (let ms = 0; ms < 200; ms++) {
+      // What each says crosses on the way.
+      const says = nodes.map(({ exit, view }) => `lan ${view.node} ${exit === view.node ? 'carries' : 'leaves'}`);
+      for (const [i, node] of nodes.entries()) {
+        node.nowMs -= 249;
+        node.step(says[1 - i]!);
+      }
+    }
+    expect(new Set(nodes.map(({ exit }) => exit)).size).toBe(1);
+    expect(nodes.flatMap(({ log }) => log).length).toBeLessThan(8);
   });
 
   it('an endpoint does not wait for one whose agent died while it left by another', () => {
@@ -281,6 +222,17 @@ describe('what the simulation found', () => {
     node.repeat(4, 'lan b3 missed', 'tunnel a1', 'report b2');
     expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
   });
+
+  it('one that dropped packets is tried again soon when the other one forwards none either, and the next time later', () => {
+    const node = copyOf(b1).repeat(3, 'lan b3', 'tunnel a1', 'report b2 uses distrusts');
+    const isTriedWithin = (steps: number): boolean => {
+      node.repeat(steps, 'lan b3 !forwards', 'tunnel a1', 'report b2');
+      return forwards(node.state, node.view, node.nowMs);
+    };
+    expect([isTriedWithin(4), isTriedWithin(5)]).toEqual([false, true]);
+    node.repeat(10, 'lan b3', 'tunnel a1', 'report b2 uses distrusts');
+    expect([forwards(node.state, node.view, node.nowMs), isTriedWithin(30), isTriedWithin(12)]).toEqual([false, false, true]);
+  });
 });
 
 describe('both endpoints of a region', () => {
@@ -288,33 +240,41 @@ describe('both endpoints of a region', () => {
   const truth = fc.record({ answers: fc.boolean(), uplink: fc.boolean(), restarts: fc.boolean() });
   const rounds = fc.array(fc.record({ b1: truth, b3: truth }), { maxLength: 12 });
 
-  test.prop([rounds])('send packets to each other in no circle for longer than the probes need, whatever happened before', (history) => {
-    const nodes = { b1: new Node(endpoint('b1')), b3: new Node(endpoint('b3')) };
-    const round = (now: { readonly b1: Truth; readonly b3: Truth }, times: number): void => {
-      for (let i = 0; i < times; i++) {
-        for (const [own, other] of [
-          ['b1', 'b3'],
-          ['b3', 'b1'],
-        ] as const) {
-          const far = nodes[other];
-          const says = `${forwards(far.state, far.view, far.nowMs) ? '' : ' !forwards'}${far.exit === undefined ? '' : far.exit === other ? ' carries' : ' leaves'}`;
-          const tunnels = ['a1', 'a3'].map((peer) => `tunnel ${peer}${now[own].uplink ? '' : ' missed'}`);
-          nodes[own].step(now[other].answers ? `lan ${other}${says}` : `lan ${other} missed`, ...tunnels);
+  test.prop([rounds, fc.constantFrom(1, 2)])(
+    'send packets to each other in no circle for longer than the probes need, whatever happened before',
+    (history, lanes) => {
+      const through = Array.from({ length: lanes }, () => []);
+      const shared = (name: string): RerouteView => ({ ...endpoint(name), own: { ...endpoint(name).own, isShared: lanes > 1 }, through });
+      const nodes = { b1: new Node(shared('b1')), b3: new Node(shared('b3')) };
+      const round = (now: { readonly b1: Truth; readonly b3: Truth }, times: number): void => {
+        for (let i = 0; i < times; i++) {
+          for (const [own, other] of [
+            ['b1', 'b3'],
+            ['b3', 'b1'],
+          ] as const) {
+            const far = nodes[other];
+            const said = statementWithin(far.state, far.view, undefined, far.nowMs);
+            const says = `${said.forwards ? '' : ' !forwards'} ${said.lanes.map(({ stance = '-' }) => stance).join(' ')}`;
+            const tunnels = ['a1', 'a3'].map((peer) => `tunnel ${peer}${now[own].uplink ? '' : ' missed'}`);
+            nodes[own].step(now[other].answers ? `lan ${other}${says}` : `lan ${other} missed`, ...tunnels);
+          }
+        }
+      };
+      for (const now of history) {
+        for (const name of ['b1', 'b3'] as const) if (now[name].restarts) nodes[name].state = INITIAL_REROUTE;
+        round(now, 2);
+      }
+      const last = history.at(-1) ?? { b1: WELL, b3: WELL };
+      round({ b1: { ...last.b1, answers: true }, b3: { ...last.b3, answers: true } }, 8);
+      for (const lane of through.keys()) {
+        expect(nodes.b1.exits[lane] === 'b3' && nodes.b3.exits[lane] === 'b1').toBe(false);
+        if (last.b1.uplink || last.b3.uplink) {
+          const carrier = nodes.b1.exits[lane] ?? ['b1', 'b3'][lane];
+          expect(nodes.b3.exits[lane]).toBe(carrier);
         }
       }
-    };
-    for (const now of history) {
-      for (const name of ['b1', 'b3'] as const) if (now[name].restarts) nodes[name].state = INITIAL_REROUTE;
-      round(now, 2);
-    }
-    const last = history.at(-1) ?? { b1: WELL, b3: WELL };
-    round({ b1: { ...last.b1, answers: true }, b3: { ...last.b3, answers: true } }, 8);
-    expect(nodes.b1.exit === 'b3' && nodes.b3.exit === 'b1').toBe(false);
-    if (last.b1.uplink || last.b3.uplink) {
-      const carrier = nodes.b1.exit ?? 'b1';
-      expect(nodes.b3.exit).toBe(carrier);
-    }
-  });
+    },
+  );
 
   test.prop([
     fc.array(

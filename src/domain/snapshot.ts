@@ -23,7 +23,7 @@ export interface Region {
   readonly domain: string | undefined;
   /** By name. */
   readonly nodes: readonly RegionNode[];
-  /** Active tunnel endpoints, by node name. */
+  /** Active tunnel endpoints, in the controller's order. */
   readonly active: readonly GatewayNode[];
   /** Tunnel endpoints that have tunnels: the active ones, then standbys, at most two; see `live-endpoints.ts`. */
   readonly live: readonly GatewayNode[];

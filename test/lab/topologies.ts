@@ -175,3 +175,36 @@ regions:
       - {name: d1, gateway: true}
       - {name: d2}
 `;
+
+/** a and b have two active endpoints each (R44). b talks to a by b1, to c by b3, and to d by b1 and its relay a1. */
+export const LANES = `
+name: lanes
+masquerade: [nft]
+rpFilter: strict
+regions:
+  - name: a
+    lan: 203.0.113.0/24
+    replicas: 2
+    nodes:
+      - {name: a1, ip: 203.0.113.1, gateway: true, publicIp: 203.0.113.1}
+      - {name: a2, ip: 203.0.113.2}
+      - {name: a3, ip: 203.0.113.3, gateway: true, publicIp: 203.0.113.3}
+  - name: b
+    lan: 192.168.1.0/24
+    replicas: 2
+    router: {nat: cone, publicIp: 198.51.100.2}
+    nodes:
+      - {name: b1, ip: 192.168.1.10, gateway: true}
+      - {name: b2, ip: 192.168.1.11}
+      - {name: b3, ip: 192.168.1.12, gateway: true}
+  - name: c
+    lan: 203.0.114.0/24
+    nodes:
+      - {name: c1, ip: 203.0.114.1, gateway: true, publicIp: 203.0.114.1}
+      - {name: c2, ip: 203.0.114.2}
+  - name: d
+    lan: 192.168.2.0/24
+    router: {nat: symmetric, publicIp: 198.51.100.3}
+    nodes:
+      - {name: d1, ip: 192.168.2.10, gateway: true}
+`;

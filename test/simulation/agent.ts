@@ -6,10 +6,10 @@ import type { TunnelEndpoint } from '../../src/api/tunnel-endpoint.ts';
 import type { LocalFacts } from '../../src/domain/facts.ts';
 import type { NodePlan } from '../../src/domain/node-plan.ts';
 import { plan } from '../../src/domain/plan.ts';
+import { carrierOf, carriersOf, entryOf } from '../../src/domain/carriers.ts';
 import { describeEndpoint, type ObservedTunnel } from '../../src/domain/report.ts';
 import type { Reroute } from '../../src/domain/reroute.ts';
 import { type ChoiceMemory, type Choices, NO_CHOICES } from '../../src/domain/reroute-state.ts';
-import { exitOf } from '../../src/domain/paths.ts';
 import { planWatch } from '../../src/domain/reroute-view.ts';
 import { buildSnapshot, type Snapshot } from '../../src/domain/snapshot.ts';
 import type { Caller, Outcome, Responder } from '../../src/drivers/probe/echo.ts';
@@ -39,8 +39,12 @@ export interface SimAgent {
   gateway(name: string): Gateway | undefined;
   /** Whether it sends to a region straight: who leaves that to a relay, or to its exit, has no say in where packets enter. */
   reaches(region: string): boolean;
-  /** Which endpoint of a region it sends packets through, or to. */
-  carrier(gateway: Gateway): string | undefined;
+  /**
+   * Which endpoint gets the packets between two regions: of its own region through which they leave, of another one to which it sends them.
+   *
+   * @param of the region whose endpoint is asked for
+   */
+  carrier(of: string, other: string): string | undefined;
   /** As last planned. */
   plan(): NodePlan | undefined;
   take(event: { readonly object: Gateway | TunnelEndpoint } | { readonly deleted: string }): void;
@@ -276,12 +280,12 @@ export function createSimAgent(parts: AgentParts): SimAgent {
     gateway: (name) => gateways.get(name),
     plan: () => planned,
     reaches: (region) => planned?.paths.some(({ gateway, via }) => gateway === region && via === undefined) === true,
-    carrier: (gateway) => {
-      const [region] = buildSnapshot([gateway], []).regions;
-      const { exit, entry } = process?.lookout.choices() ?? NO_CHOICES;
-      if (region === undefined) return undefined;
-      if (region.name !== node.region) return entry.get(region.name) ?? region.active[0]?.name;
-      return exitOf(region, { ...(exit !== undefined && { exit }), entry });
+    carrier: (of, other) => {
+      const snapshot = parts.snapshots.of([...gateways.values()], [...endpoints.values()]);
+      const choices = process?.lookout.choices() ?? NO_CHOICES;
+      const [region, far] = [of, other].map((name) => snapshot.regions.find((each) => each.name === name));
+      if (region === undefined || far === undefined) return undefined;
+      return of === node.region ? carrierOf(carriersOf(region, snapshot, choices), other) : entryOf(region, far, snapshot, choices)?.name;
     },
     take: (event) => {
       if ('deleted' in event) endpoints.delete(event.deleted.replace('TunnelEndpoint/', ''));

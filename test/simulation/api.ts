@@ -9,6 +9,7 @@ import type { VirtualClock } from './virtual-clock.ts';
 /** The API server: objects with versions, and watches that lag, break and are blind. */
 export interface Api {
   gateways(): readonly Gateway[];
+  endpoints(): readonly TunnelEndpoint[];
   /** Writes as somebody does who is never cut off: kubelets' conditions, the operator. */
   put(object: SimObject): void;
   /** What one client has of the API. */
@@ -157,6 +158,7 @@ export function createApi({ clock, random, onWrite }: ApiParts): Api {
 
   return {
     gateways: () => [...objects.values()].filter((object): object is Gateway => object.kind === 'Gateway'),
+    endpoints: () => [...objects.values()].filter((object): object is TunnelEndpoint => object.kind === 'TunnelEndpoint'),
     put: (object) => void store(`${object.kind}/${object.metadata.name}`, object),
     connect,
     touched: () => {

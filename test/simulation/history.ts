@@ -15,7 +15,7 @@ import { createNetwork } from './network.ts';
 import { createProbes } from './probes.ts';
 import { createRandom } from './random.ts';
 import { createVirtualClock } from './virtual-clock.ts';
-import { drawWorld, gatewayOf, nodeOf, type NodeShape, type World } from './world.ts';
+import { drawWorld, gatewayOf, hasShared, nodeOf, type NodeShape, type World } from './world.ts';
 
 /** One history, played. */
 export interface History {
@@ -57,9 +57,12 @@ export async function playHistory(options: HistoryOptions): Promise<History> {
     clock.after(fault.atMs + fault.forMs, () => cluster.end(fault));
   }
   const healedMs = Math.max(0, ...faults.map(({ atMs, forMs }) => atMs + forMs));
-  await clock.runUntil(startMs + healedMs + BOUNDS.convergedMs);
+  const [convergedMs, distrustMs] = hasShared(world)
+    ? [BOUNDS.sharedConvergedMs, BOUNDS.sharedDistrustMs]
+    : [BOUNDS.convergedMs, BOUNDS.distrustMs];
+  await clock.runUntil(startMs + healedMs + convergedMs);
   const wasDistrusted = faults.some(({ kind }) => kind === 'forward');
-  if (wasDistrusted && invariants.disagreement() !== undefined) await clock.runUntil(startMs + healedMs + BOUNDS.distrustMs);
+  if (wasDistrusted && invariants.disagreement() !== undefined) await clock.runUntil(startMs + healedMs + distrustMs);
   say('the end: all must agree');
   invariants.finish();
   await clock.runUntil(clock.now() + CALM_MS);
@@ -106,7 +109,18 @@ function createCluster(world: World, { seed, spoil = (flags) => flags }: History
   });
   const probes = createProbes({ world, network, agents, clock, spoil });
   const links = createLinks({ network, agents, clock });
-  const invariants = createInvariants({ world, conditions, network, agents, api, clock, say, onFlows: (tunnels) => probes.flow(tunnels) });
+  const snapshots = createSnapshots();
+  const invariants = createInvariants({
+    world,
+    conditions,
+    network,
+    agents,
+    api,
+    snapshots,
+    clock,
+    say,
+    onFlows: (tunnels) => probes.flow(tunnels),
+  });
   const controller = createSimController({
     api,
     clock,
@@ -118,7 +132,6 @@ function createCluster(world: World, { seed, spoil = (flags) => flags }: History
       invariants.decided(name, active);
     },
   });
-  const snapshots = createSnapshots();
 
   function addAgent(node: NodeShape): void {
     const { name } = node;
@@ -212,10 +225,11 @@ function createCluster(world: World, { seed, spoil = (flags) => flags }: History
   return { clock, say, timeline, invariants, probes, begin, end };
 }
 
-/** `exit b1; entry of a: a1, of c: c1`. */
-function formatChoices({ exit, entry }: Choices): string {
+/** `exit b1, entries a: a1, c: c1`; with two lanes `exit b1 b3, …`. */
+function formatChoices({ exits, entry }: Choices): string {
   const entries = [...entry].map(([region, name]) => `${region}: ${name}`).join(', ');
-  return `chooses exit ${exit ?? 'as the controller has it'}${entries === '' ? '' : `, entries ${entries}`}`;
+  const names = exits.map((exit) => exit ?? '?').join(' ');
+  return `chooses exit ${exits.some((exit) => exit !== undefined) ? names : 'as the controller has it'}${entries === '' ? '' : `, entries ${entries}`}`;
 }
 
 const SILENT: Logger = {

@@ -1,8 +1,11 @@
+import { laneCount, laneOf } from '../../src/domain/lanes.ts';
 import type { Reroute } from '../../src/domain/reroute.ts';
-import type { SimAgent } from './agent.ts';
+import type { Snapshot } from '../../src/domain/snapshot.ts';
+import type { SimAgent, Snapshots } from './agent.ts';
 import type { Api } from './api.ts';
 import { createEligible } from './eligible.ts';
-import type { Conditions, Fault } from './faults.ts';
+import type { Conditions, Fault, FaultKind } from './faults.ts';
+import { type Lane, lanesOf } from './lanes-of.ts';
 import type { Network, Walk } from './network.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import type { World } from './world.ts';
@@ -25,6 +28,10 @@ export const BOUNDS = {
   convergedMs: 20_000,
   /** An endpoint that was said not to forward says so for a minute. */
   distrustMs: 75_000,
+  /** An endpoint gets its lane back when it has been well for half a minute. */
+  sharedConvergedMs: 60_000,
+  /** Then the controller's new order waits half a minute for it. */
+  sharedDistrustMs: 120_000,
   movesPerDisturbance: 6,
   writesPerEvent: 6,
   controllerWritesPerEvent: 4,
@@ -55,12 +62,15 @@ export interface InvariantParts {
   readonly network: Network;
   readonly agents: ReadonlyMap<string, SimAgent>;
   readonly api: Api;
+  readonly snapshots: Snapshots;
   readonly clock: VirtualClock;
   readonly say: (text: string) => void;
   /** `from>to` of tunnels that packets come out of. */
   readonly onFlows: (tunnels: ReadonlySet<string>) => void;
 }
 
+/** After these an endpoint may be blamed: rightly, for a peer whose agent is away, or by a node that was off the LAN. */
+const DOUBTFUL: ReadonlySet<string> = new Set(['forward', 'agent', 'lan'] satisfies FaultKind[]);
 /** Changes of one moment are judged together. */
 const LOOK_MS = 40;
 
@@ -70,7 +80,7 @@ interface Since {
 }
 
 export function createInvariants(parts: InvariantParts): Invariants {
-  const { world, conditions, network, agents, api, clock, say, onFlows } = parts;
+  const { world, conditions, network, agents, api, snapshots, clock, say, onFlows } = parts;
   const violations: Violation[] = [];
   const outagesMs: number[] = [];
   const eligible = createEligible({ world, conditions, agents, api });
@@ -83,7 +93,7 @@ export function createInvariants(parts: InvariantParts): Invariants {
   let disturbances = 0;
   let disturbedMs = startMs;
   let moves = new Map<string, number>();
-  /** By region: the carrier that was well, and that all used, when something else came back. */
+  /** By lane: the carrier that was well, and that all used, when something else came back. */
   let expected = new Map<string, string>();
   /** It may try several before it knows who carries. */
   let returned = '';
@@ -92,6 +102,8 @@ export function createInvariants(parts: InvariantParts): Invariants {
   const active = new Map<string, string>();
   const writes = new Map<string, number>();
   let decisions = 0;
+  /** Some endpoint dropped packets, or may have been blamed for it, and is given nothing back for ten minutes. */
+  let isDoubted = false;
 
   function violate(invariant: Invariant, text: string): void {
     violations.push({ invariant, atMs: clock.now() - startMs, text });
@@ -161,24 +173,36 @@ export function createInvariants(parts: InvariantParts): Invariants {
     changed();
   }
 
-  /** By node of the region, and of others that have a say in it: which endpoint of the region gets the packets. */
-  function carriersOf(region: string): Map<string, string | undefined> {
-    const gateway = api.gateways().find(({ metadata }) => metadata.name === region);
-    const asked = [...agents].filter(([, agent]) => agent.isSynced() && (agent.node.region === region || agent.reaches(region)));
-    return new Map(gateway === undefined ? [] : asked.map(([name, agent]) => [name, agent.carrier(gateway)]));
+  /** What all would know who had heard everything. */
+  function truth(): Snapshot {
+    return snapshots.of(api.gateways(), api.endpoints());
+  }
+
+  /** By node of the region, and of others that have a say in it: which endpoint of the region gets the packets of a lane. One for each, where all is well. */
+  function carriersOf({ region, others }: Lane): Map<string, string> {
+    const ways = [...agents].flatMap(([name, agent]): [string, string][] => {
+      if (!agent.isSynced()) return [];
+      const asked = agent.node.region === region.name ? others : others.filter((each) => each === agent.node.region);
+      const isAsked = agent.node.region === region.name || agent.reaches(region.name);
+      const used = new Set(asked.map((other) => agent.carrier(region.name, other) ?? 'none'));
+      return isAsked && used.size > 0 ? [[name, [...used].join(' and ')]] : [];
+    });
+    return new Map(ways);
   }
 
   function disagreement(): string | undefined {
-    for (const { name } of world.regions) {
-      const used = carriersOf(name);
+    for (const lane of lanesOf(truth())) {
+      const { key, region, wanted } = lane;
+      const used = carriersOf(lane);
       const carriers = [...new Set(used.values())];
-      const text = [...used].map(([node, carrier]) => `${node}: ${carrier ?? 'none'}`).join(', ');
-      if (carriers.length > 1) return `region ${name} has several carriers: ${text}`;
+      const text = [...used].map(([node, carrier]) => `${node}: ${carrier}`).join(', ');
+      if (carriers.length > 1) return `lane ${key} has several carriers: ${text}`;
       const [carrier] = carriers;
-      if (carrier === undefined || carrier === active.get(name)) continue;
+      if (carrier === undefined || carrier === wanted) continue;
+      if (laneCount(region) > 1 && !isDoubted) return `lane ${key} is carried by ${carrier}, and was not given back to ${wanted ?? 'none'}`;
       // Moved by the nodes themselves, and the controller has said nothing new since: then it stays.
-      if ((lastMoveMs.get(`${name} ${carrier}`) ?? 0) < (decidedMs.get(name) ?? 0))
-        return `region ${name} is carried by ${carrier}, the controller chose ${active.get(name) ?? 'none'} later`;
+      if ((lastMoveMs.get(`${key} ${carrier}`) ?? 0) < (decidedMs.get(region.name) ?? 0))
+        return `lane ${key} is carried by ${carrier}, the controller chose ${wanted ?? 'none'} later`;
     }
     return undefined;
   }
@@ -191,29 +215,41 @@ export function createInvariants(parts: InvariantParts): Invariants {
   function healed({ kind, target }: Fault): void {
     const isSettled = clock.now() - disturbedMs >= budgetMs && outages.size === 0;
     const serving = new Set(dueRegions());
+    isDoubted ||= DOUBTFUL.has(kind);
     eligible.refresh();
     disturbed();
     // Halves of a region that was torn must find one carrier again; all else moves nothing by coming back.
     if (!isSettled || kind === 'lan' || kind === 'region') return;
     returned = target;
-    for (const { name } of world.regions) {
-      const carriers = [...new Set([...carriersOf(name)].filter(([node]) => node !== target).map(([, carrier]) => carrier))];
+    for (const lane of lanesOf(truth())) {
+      const { name } = lane.region;
+      const carriers = [...new Set([...carriersOf(lane)].filter(([node]) => node !== target).map(([, carrier]) => carrier))];
       const [carrier] = carriers;
       const isFit =
         serving.has(name) && carrier !== undefined && eligible.fit(name).includes(carrier) && eligible.excuse(name) === undefined;
-      if (carriers.length === 1 && isFit) expected.set(name, carrier);
+      if (carriers.length === 1 && isFit) expected.set(lane.key, carrier);
     }
   }
 
-  function rerouted(node: string, { kind, region, from, to, why }: Reroute): void {
-    lastMoveMs.set(`${region} ${to}`, clock.now());
-    const key = `${node} ${kind}/${region}`;
+  function rerouted(node: string, { kind, region, lane: ownLane, from, to, why }: Reroute): void {
+    const { regions } = truth();
+    const [entered, own] = [region, agents.get(node)?.node.region].map((name) => regions.find((each) => each.name === name));
+    const lane = kind === 'exit' ? (ownLane ?? 0) : entered === undefined || own === undefined ? 0 : laneOf(entered, own, regions);
+    const laneKey = `${region}/${lane}`;
+    lastMoveMs.set(`${laneKey} ${to}`, clock.now());
+    // The carrier hands its lane over, or its owner takes it: the others come after.
+    const isHandedOver = why === `${to} is well again` || (ownLane !== undefined && why === 'the controller chose it');
+    if (isHandedOver && (from === node || to === node)) expected.delete(laneKey);
+    const key = `${node} ${kind}/${laneKey}`;
     const count = (moves.get(key) ?? 0) + 1;
     moves.set(key, count);
     if (count > BOUNDS.movesPerDisturbance) violateOnce('flapping', `${node} moved its ${kind} of region ${region} ${count} times`);
-    const carrier = expected.get(region);
+    const carrier = expected.get(laneKey);
     const isRuled = why === 'the controller chose it' || node === returned;
-    if (carrier !== undefined && from === carrier && !isRuled) violateOnce('bounce', `${node}: ${from} → ${to}: ${why}; ${from} was well`);
+    // One that has not heard that it is no endpoint any more loses its tunnels.
+    const isEntitled = kind === 'exit' || own?.live.some(({ name }) => name === node) === true;
+    if (carrier !== undefined && from === carrier && !isRuled && isEntitled)
+      violateOnce('bounce', `${node}: ${from} → ${to}: ${why}; ${from} was well`);
   }
 
   function decided(region: string, chosen: string): void {
@@ -221,7 +257,7 @@ export function createInvariants(parts: InvariantParts): Invariants {
     if (active.get(region) === chosen) return;
     active.set(region, chosen);
     decidedMs.set(region, clock.now());
-    expected.delete(region);
+    for (const key of expected.keys()) if (key.startsWith(`${region}/`)) expected.delete(key);
     moves = new Map();
   }
 

@@ -5,7 +5,7 @@ import { formatFault } from './faults.ts';
 import { type History, playHistory } from './history.ts';
 import { INVARIANTS, type Invariant } from './invariants.ts';
 import { shrinkFaults } from './shrink.ts';
-import { formatWorld } from './world.ts';
+import { formatWorld, hasShared } from './world.ts';
 
 /**
  * `node test/simulation/run.ts [--histories N] [--first SEED] [--jobs N]` plays many histories and judges them;
@@ -16,6 +16,8 @@ import { formatWorld } from './world.ts';
 /** What is kept of a history among thousands. */
 interface Outcome {
   readonly seed: number;
+  /** Some region has two active endpoints. */
+  readonly isShared: boolean;
   readonly violated: readonly { readonly invariant: Invariant; readonly text: string }[];
   readonly outagesMs: readonly number[];
   readonly durationMs: number;
@@ -127,11 +129,11 @@ async function playChunk(from: number, to: number): Promise<void> {
 const AGAIN = 50;
 
 async function playTwice(seed: number): Promise<Outcome> {
-  const { violations, outagesMs, durationMs, probes, digest } = await playHistory({ seed });
+  const { world, violations, outagesMs, durationMs, probes, digest } = await playHistory({ seed });
   const isSame = seed % AGAIN !== 0 || (await playHistory({ seed })).digest === digest;
   const violated = violations.map(({ invariant, text }) => ({ invariant, text }));
   if (!isSame) violated.push({ invariant: 'deterministic', text: 'another history at the second time' });
-  return { seed, violated, outagesMs, durationMs, probes };
+  return { seed, isShared: hasShared(world), violated, outagesMs, durationMs, probes };
 }
 
 function showProgress(outcomes: readonly Outcome[], histories: number): void {
@@ -172,14 +174,29 @@ function summary(outcomes: readonly Outcome[]): string {
     const seeds = bad.filter(({ violated }) => violated.some((each) => each.invariant === invariant)).map(({ seed }) => seed);
     return seeds.length === 0 ? `${invariant}: held` : `${invariant}: violated by ${seeds.length}, seeds ${seeds.slice(0, 12).join(' ')}`;
   });
-  const outages = outcomes.flatMap(({ outagesMs }) => outagesMs).toSorted((a, b) => a - b);
-  const at = (share: number): number => Math.round(outages[Math.min(outages.length - 1, Math.floor(outages.length * share))] ?? 0);
   const hours = outcomes.reduce((sum, { durationMs }) => sum + durationMs, 0) / 3_600_000;
   const probes = outcomes.reduce((sum, each) => sum + each.probes, 0);
   return [
     ...lines,
     `${outcomes.length} histories of ${hours.toFixed(1)} h with ${probes} probes, ${bad.length} failed`,
-    `pairs that should reach each other did not for: median ${at(0.5)} ms, p95 ${at(0.95)} ms, worst ${at(1)} ms (${outages.length} times)`,
+    share(
+      'one active endpoint',
+      outcomes.filter(({ isShared }) => !isShared),
+    ),
+    share(
+      'two active endpoints in some regions',
+      outcomes.filter(({ isShared }) => isShared),
+    ),
     '',
   ].join('\n');
+}
+
+function share(what: string, outcomes: readonly Outcome[]): string {
+  const outages = outcomes.flatMap(({ outagesMs }) => outagesMs).toSorted((a, b) => a - b);
+  const at = (part: number): number => Math.round(outages[Math.min(outages.length - 1, Math.floor(outages.length * part))] ?? 0);
+  const failed = outcomes.filter(({ violated }) => violated.length > 0).length;
+  return [
+    `${what}: ${outcomes.length} histories, ${failed} failed; pairs that should reach each other did not for: `,
+    `median ${at(0.5)} ms, p95 ${at(0.95)} ms, worst ${at(1)} ms (${outages.length} times)`,
+  ].join('');
 }

@@ -23,6 +23,8 @@ export interface RegionShape {
   /** Its endpoints can be called. */
   readonly isPublic: boolean;
   readonly endpoints: readonly string[];
+  /** So many of them are wanted as active. */
+  readonly replicas: 1 | 2;
 }
 
 export interface NodeShape {
@@ -48,6 +50,8 @@ const GRACES_MS = [6_000, 15_000, 40_000];
 
 export function drawWorld(seed: number): World {
   const random = createRandom(seed);
+  const sharing = createRandom(seed ^ 0x1a9e5);
+  const areShared = sharing.chance(0.5);
   const names = NAMES.slice(0, random.int(2, 4));
   const publicCount = random.int(1, Math.min(2, names.length));
   const regions: RegionShape[] = [];
@@ -55,7 +59,7 @@ export function drawWorld(seed: number): World {
   for (const [i, name] of names.entries()) {
     const endpoints = Array.from({ length: random.int(1, 3) }, (_, k) => `${name}${k + 1}`);
     const ordinary = Array.from({ length: random.int(0, 3) }, (_, k) => `${name}${k + 5}`);
-    regions.push({ name, isPublic: i < publicCount, endpoints });
+    regions.push({ name, isPublic: i < publicCount, endpoints, replicas: areShared && sharing.chance(0.75) ? 2 : 1 });
     nodes.push(...[...endpoints, ...ordinary].map((node, k) => nodeShape(node, { name, region: i, index: k, endpoints })));
   }
   const mode = random.pick(MODES);
@@ -80,7 +84,7 @@ function nodeShape(
 }
 
 /** The Gateway as an operator writes it. Ages differ, so that who relays does not hang on names. */
-export function gatewayOf({ name, isPublic, endpoints }: RegionShape, { regions }: World): Gateway {
+export function gatewayOf({ name, isPublic, endpoints, replicas }: RegionShape, { regions }: World): Gateway {
   const index = regions.findIndex((each) => each.name === name);
   return gatewaySchema.parse({
     apiVersion: 'raven.openyurt.io/v1beta1',
@@ -93,7 +97,7 @@ export function gatewayOf({ name, isPublic, endpoints }: RegionShape, { regions 
         port: 4500,
         ...(isPublic ? { publicIP: `203.0.113.${16 * index + k + 1}` } : { underNAT: true }),
       })),
-      tunnelConfig: { Replicas: 1 },
+      tunnelConfig: { Replicas: replicas },
     },
   });
 }
@@ -111,11 +115,22 @@ export function nodeOf({ name, region, lanIp, podCidr }: NodeShape, isReady: boo
   });
 }
 
-/** `ipsec/kernel; a (public): a1 a2 | a5; b: b1 | b5 b6`. */
+/** Where two active endpoints share the packets. */
+export function hasShared({ regions }: World): boolean {
+  return regions.some(isShared);
+}
+
+function isShared({ replicas, endpoints }: RegionShape): boolean {
+  return replicas > 1 && endpoints.length > 1;
+}
+
+/** `ipsec/kernel; a (public, 2 active): a1 a2 | a5; b: b1 | b5 b6`. */
 export function formatWorld({ driver, dataPath, regions, nodes, isBusy, graceMs }: World): string {
-  const texts = regions.map(({ name, isPublic, endpoints }) => {
+  const texts = regions.map((region) => {
+    const { name, isPublic, endpoints } = region;
+    const traits = [...(isPublic ? ['public'] : []), ...(isShared(region) ? ['2 active'] : [])].join(', ');
     const others = nodes.filter((node) => node.region === name && !node.isEndpoint).map((node) => node.name);
-    return `${name}${isPublic ? ' (public)' : ''}: ${[endpoints.join(' '), ...(others.length > 0 ? [others.join(' ')] : [])].join(' | ')}`;
+    return `${name}${traits === '' ? '' : ` (${traits})`}: ${[endpoints.join(' '), ...(others.length > 0 ? [others.join(' ')] : [])].join(' | ')}`;
   });
   return [`${driver}/${dataPath}, ${isBusy ? 'busy' : 'idle'}, NotReady after ${graceMs / 1000} s`, ...texts].join('; ');
 }

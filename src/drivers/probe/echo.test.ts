@@ -37,6 +37,20 @@ it('carries a byte of flags there and another one back, with small and with larg
   ]);
 });
 
+it('carries a second byte of flags when there is one, and answers none that was not asked for with two', async () => {
+  const heard: number[] = [];
+  await open(
+    openEcho('127.0.0.2', PORT, (_, flags) => {
+      heard.push(flags);
+      return 0x2109;
+    }),
+  );
+  const caller = await open(openCaller('127.0.0.4', '127.0.0.2', PORT));
+  expect(await caller.probe(0x0305, PATIENCE_MS)).toMatchObject({ flags: 0x2109 });
+  expect(await caller.probe(5, PATIENCE_MS)).toMatchObject({ flags: 9 });
+  expect(heard).toEqual([0x0305, 5]);
+});
+
 it('tells an agent that is away from silence', async () => {
   await open(openEcho('127.0.0.2', PORT, () => undefined));
   const mute = await open(openCaller('127.0.0.4', '127.0.0.2', PORT));

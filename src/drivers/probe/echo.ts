@@ -6,10 +6,10 @@ import { familyOf } from '../../net/ip.ts';
 /** What one probe came to. refused: the machine answered that nobody listens there. */
 export type Outcome = { readonly rttMs: number; readonly flags: number } | 'refused' | 'silent';
 
-/** Decides what a request is answered with: a byte of flags, or undefined for no answer. */
+/** Decides what a request is answered with: one byte of flags or two, or undefined for no answer. */
 export type Responder = (from: string, flags: number) => number | undefined;
 
-/** Answers and sends UDP echoes between agents. Each carries a byte of flags. */
+/** Answers and sends UDP echoes between agents. Each carries a byte of flags; a second one, the high one, only while it is not 0. */
 export interface Echo {
   /** Address it listens on. */
   readonly address: string;
@@ -18,7 +18,7 @@ export interface Echo {
   close(): Promise<void>;
 }
 
-/** A byte of kind, one of flags, and 8 of identity, then filling: an answer is never larger than what asked for it, and never answered. */
+/** A byte of kind, one of flags, 8 of identity, perhaps a second one of flags, then filling: an answer is never larger than what asked for it, and never answered. */
 const REQUEST = 1;
 const ANSWER = 2;
 const ID_BYTES = 8;
@@ -30,12 +30,11 @@ export async function openEcho(address: string, port: number, respond: Responder
   const waiting = createWaiting();
   socket.on('message', (message, from) => {
     if (message.length < MESSAGE_BYTES) return;
-    const flags = message[1] ?? 0;
     if (message[0] !== REQUEST) return waiting.answered(message);
-    const answer = respond(from.address, flags);
+    const answer = respond(from.address, flagsOf(message));
     if (answer === undefined) return;
-    const identity = message.subarray(2, MESSAGE_BYTES);
-    send(socket, Buffer.concat([Buffer.of(ANSWER, answer), identity]), { port: from.port, address: from.address });
+    const whole = encode(ANSWER, answer, message.subarray(2, MESSAGE_BYTES));
+    send(socket, whole.subarray(0, message.length), { port: from.port, address: from.address });
   });
   return {
     address,
@@ -61,7 +60,7 @@ export async function openCaller(address: string, target: string, port: number):
   await once(socket, 'connect');
   const waiting = createWaiting();
   socket.on('message', (message) => {
-    if (message.length === MESSAGE_BYTES && message[0] === ANSWER) waiting.answered(message);
+    if (message.length >= MESSAGE_BYTES && message[0] === ANSWER) waiting.answered(message);
   });
   const refused = (error: NodeJS.ErrnoException | null): void => {
     if (error?.code === 'ECONNREFUSED') waiting.refused();
@@ -108,14 +107,24 @@ function createWaiting() {
           resolve(typeof result === 'string' ? result : { rttMs: performance.now() - startMs, ...result });
         });
       });
-      const filling = Buffer.alloc(Math.max(0, payloadBytes - MESSAGE_BYTES));
-      return { request: Buffer.concat([Buffer.of(REQUEST, flags), id, filling]), outcome };
+      const message = encode(REQUEST, flags, id);
+      const filling = Buffer.alloc(Math.max(0, payloadBytes - message.length));
+      return { request: Buffer.concat([message, filling]), outcome };
     },
-    answered: (message: Buffer) => waiting.get(message.subarray(2, MESSAGE_BYTES).toString('hex'))?.({ flags: message[1] ?? 0 }),
+    answered: (message: Buffer) => waiting.get(message.subarray(2, MESSAGE_BYTES).toString('hex'))?.({ flags: flagsOf(message) }),
     refused: () => {
       for (const settle of waiting.values()) settle('refused');
     },
   };
+}
+
+function encode(kind: number, flags: number, identity: Buffer): Buffer {
+  const second = flags > 0xff ? [flags >> 8] : [];
+  return Buffer.concat([Buffer.of(kind, flags & 0xff), identity, Buffer.from(second)]);
+}
+
+function flagsOf(message: Buffer): number {
+  return (message[1] ?? 0) | ((message[MESSAGE_BYTES] ?? 0) << 8);
 }
 
 function close(socket: Socket): Promise<void> {

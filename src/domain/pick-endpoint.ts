@@ -1,0 +1,159 @@
+import { isLeaving, type LaneTrack, type LiveRegion, type Order } from './reroute-state.ts';
+
+/** Which one of a region's live endpoints carries a lane, by what is known of each. Pure. See `docs/decisions/0014-local-reroute.md` and, for `isShared`, `0019-lanes.md`. */
+
+export interface Pick {
+  readonly node: string;
+  /** Live endpoints in the lane's order. */
+  readonly region: LiveRegion;
+  readonly current: string | undefined;
+  readonly order: Order | undefined;
+  readonly judge: (name: string) => Verdict;
+  /** What it says of the lane. */
+  readonly saysOf: (name: string) => LaneTrack;
+  /** It was heard, and has not fallen silent since. */
+  readonly isWell: (name: string) => boolean;
+  /** 0: as long as it is known. */
+  readonly forwardsSinceMs: (name: string) => number;
+  /** This node does not know yet whether it could carry the lane. */
+  readonly isUnproven: () => boolean;
+  readonly nowMs: number;
+}
+
+export type Verdict = { readonly is: 'good' | 'unknown' } | { readonly is: 'dead'; readonly why: string };
+
+export interface Picked {
+  readonly to: string | undefined;
+  readonly why: string;
+  readonly order?: Order;
+}
+
+/** An agent that has just started hears within this who carries; an endpoint that is to take over has this to answer. */
+const SETTLE_MS = 1_500;
+const TAKE_OVER_MS = 10_000;
+/** When all were cut off and come back one after the other, who is back first gains nothing. */
+const HOLD_MS = 500;
+/** An endpoint is well again for so long before it gets its lane back. */
+const GIVE_BACK_MS = 30_000;
+/** Within this an endpoint hears that it was handed a lane: a round trip, and a machine that is busy. */
+const HAND_OVER_MS = 1_000;
+/** More than a round trip between two endpoints of a region. */
+const HASTE_MS = 100;
+
+export function pickEndpoint(pick: Pick): Picked {
+  const { current, judge, order, nowMs } = pick;
+  const { live } = pick.region;
+  const text = live.join(' ');
+  if (current === undefined || !live.includes(current))
+    return begin(pick, { live: text, sinceMs: order?.live === text ? order.sinceMs : nowMs });
+  const verdict = judge(current);
+  const kept = order ?? { live: text, sinceMs: nowMs };
+  const good = live.filter((name) => judge(name).is === 'good');
+  if (verdict.is === 'dead') {
+    const other = good.find((name) => name !== current && nowMs - pick.forwardsSinceMs(name) >= HOLD_MS);
+    return { to: other ?? lastResort(pick, current), why: verdict.why, order: kept };
+  }
+  const isHandedOver = kept.handedOverMs !== undefined && nowMs - kept.handedOverMs < HAND_OVER_MS;
+  const better = verdict.is === 'good' && !isHandedOver && !isHasty(pick, kept) ? agree(pick, current, good, kept) : undefined;
+  if (better !== undefined) return { ...better, order: { ...kept, agreedMs: nowMs } };
+  if (verdict.is === 'unknown' && live.includes(pick.node) && isLeaving(pick.saysOf(current)))
+    return { to: pick.node, why: `${current} leaves by another, and its agent is away`, order: kept };
+  const [first = current] = live;
+  if (kept.live === text) return giveBack(first, pick, current, kept);
+  const next = { live: text, sinceMs: nowMs, ...(first === pick.node && { ruledMs: nowMs }) };
+  return follow(first, next, pick, { current, kept });
+}
+
+/**
+ * None is known to be well. All stay with the one that carries, so that they are together when it is cured; an endpoint that knows of none takes itself,
+ * or two that both lost their uplinks would send packets to each other.
+ */
+function lastResort({ node, region: { live }, saysOf, isWell }: Pick, current: string): string {
+  const isCarrying = (name: string): boolean => (name === node ? current === node : isWell(name) && saysOf(name).stance === 'carries');
+  return live.find(isCarrying) ?? (live.includes(node) ? node : current);
+}
+
+/** Two endpoints that know of different orders could give way to each other, and call each other back, with each answer: the first by name does not wait, the other one does. */
+function isHasty({ node, region: { live }, nowMs }: Pick, { agreedMs }: Order): boolean {
+  const isLater = live.includes(node) && live.some((name) => name < node);
+  return isLater && agreedMs !== undefined && nowMs - agreedMs < HASTE_MS;
+}
+
+/** The first choice: where the others are already, else as the controller has it. */
+function begin({ node, region: { live }, current, judge, saysOf, nowMs }: Pick, order: Order): Picked {
+  const [first] = live;
+  if (first === undefined) return { to: undefined, why: '' };
+  const isSettled = live.every((name) => judge(name).is !== 'unknown') || nowMs - order.sinceMs >= SETTLE_MS;
+  // An answer may still say that the others have moved on.
+  if (current === undefined && !isSettled) return { to: undefined, why: '', order };
+  const good = live.filter((name) => judge(name).is === 'good');
+  const carrying = good.filter((name) => saysOf(name).stance === 'carries');
+  const isWanted = good.includes(node) && good.some((name) => isLeaving(saysOf(name)));
+  const known = carrying.length === 1 ? carrying[0] : isWanted ? node : judge(first).is === 'dead' ? good[0] : first;
+  return { to: known ?? first, why: `${current ?? ''} is no live endpoint any more`, order };
+}
+
+/**
+ * One endpoint carries for all. Who leaves by one that itself leaves by another follows; and when an endpoint is sent packets by the one that it would send
+ * them to, it carries. Of two that carry, the one that the controller's change of order put there last, for the other may not have heard of it; else the
+ * controller's order decides.
+ */
+function agree(
+  { node, region: { live }, saysOf }: Pick,
+  current: string,
+  good: readonly string[],
+  { ruledMs }: Order,
+): { to: string; why: string } | undefined {
+  const better = good.find((name) => name !== current && saysOf(name).stance === 'carries');
+  const why = `${better ?? ''} carries for the region`;
+  if (current === node) {
+    if (better === undefined) return undefined;
+    const { ruledSinceMs } = saysOf(better);
+    const isRuled = ruledSinceMs !== undefined && ruledSinceMs > (ruledMs ?? 0);
+    return isRuled || (ruledMs === undefined && live.indexOf(better) < live.indexOf(node)) ? { to: better, why } : undefined;
+  }
+  if (!isLeaving(saysOf(current))) return undefined;
+  if (better !== undefined) return { to: better, why };
+  return good.includes(node) ? { to: node, why: `${current} leaves by ${node}` } : undefined;
+}
+
+/** Where several share the packets, who carries for another hands its lane back to it; the others come after. Whoever is the only one to carry stays: that costs no packets. */
+function giveBack(
+  first: string,
+  { node, region: { isShared }, judge, saysOf, nowMs }: Pick,
+  current: string,
+  { ownerSinceMs = nowMs, ...kept }: Order,
+): Picked {
+  const isWell = isShared && current === node && first !== node && judge(first).is === 'good' && saysOf(first).stance === 'leaves';
+  if (!isWell) return { to: current, why: '', order: kept };
+  if (nowMs - ownerSinceMs < GIVE_BACK_MS) return { to: current, why: '', order: { ...kept, ownerSinceMs } };
+  return { to: first, why: `${first} is well again`, order: { ...kept, handedOverMs: nowMs } };
+}
+
+/**
+ * The controller has another order now: its first one takes over as soon as it answers, or although it never did; not when it is known to be dead. Where several share the packets
+ * it must also know that its tunnels are up, and who carries hands over: the others come after, so that none has to turn back.
+ */
+function follow(
+  first: string,
+  order: Order,
+  { node, region: { isShared }, judge, saysOf, isUnproven, nowMs }: Pick,
+  { current, kept }: { readonly current: string; readonly kept: Order },
+): Picked {
+  if (first === current) return { to: current, why: '', order };
+  const verdict = judge(first).is;
+  const stay = { to: current, why: '', order: kept };
+  // One that says nothing of a lane does not know of it yet.
+  const { stance = 'waits' } = saysOf(first);
+  const isBystander = node !== current && node !== first;
+  const waits = isShared && (first === node ? isUnproven() : stance === 'waits' || (isBystander && stance === 'leaves'));
+  const carrierDecides = isBystander && saysOf(current).stance === 'carries' && judge(current).is === 'good';
+  if (isShared && (verdict === 'dead' || (carrierDecides && stance !== 'carries'))) return stay;
+  const why = 'the controller chose it';
+  const taken = isShared && node === current ? { ...order, handedOverMs: nowMs } : order;
+  if (verdict === 'good' && !waits) return { to: first, why, order: taken };
+  const overdueSinceMs = kept.overdueSinceMs ?? nowMs;
+  const patienceMs = waits && stance === 'waits' ? GIVE_BACK_MS : TAKE_OVER_MS;
+  if (verdict !== 'dead' && nowMs - overdueSinceMs >= patienceMs) return { to: first, why, order: taken };
+  return { ...stay, order: { ...kept, overdueSinceMs } };
+}
