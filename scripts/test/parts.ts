@@ -41,6 +41,7 @@ export function listParts(node: string, reportFile: string): Part[] {
     vitest('unit', 'unit, property and driver tests', node, reportFile),
     vitest('kube', 'tests against a real kube-apiserver', node, reportFile),
     vitest('lab', 'end-to-end tests in the lab', node, reportFile),
+    { ...check('make demo', [node, 'scripts/demo.ts']), group: 'lab' },
     vitest('lab-kube', 'end-to-end tests in the lab on Kubernetes', node, reportFile),
     {
       group: 'image',

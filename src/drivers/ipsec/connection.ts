@@ -38,6 +38,9 @@ const ESP_PROPOSALS = ['aes128gcm16-x25519', 'aes256gcm16-x25519'];
  */
 const DPD_DELAY = '5s';
 
+const IKE_LIFETIME = '4h';
+const RENEWED_IKE_LIFETIME = '14401s';
+
 /** The connections of a plan, in order of peer. */
 export function planConnections(plan: IpsecPlan): Connection[] {
   return plan.tunnels.map((tunnel) => toConnection(plan, tunnel)).toSorted((a, b) => compareText(a.name, b.name));
@@ -46,6 +49,14 @@ export function planConnections(plan: IpsecPlan): Connection[] {
 /** The same association, called by us at `remote`. */
 export function callingConnection(plan: IpsecPlan, { tunnel }: Connection, remote: { readonly ip: Ip; readonly port: number }): Connection {
   return toConnection(plan, { ...tunnel, remote });
+}
+
+/**
+ * The same association, of an IKE_SA of its own: charon makes a CHILD_SA within the IKE_SA that it has, unless that was made with another
+ * configuration. This one differs by a second of lifetime.
+ */
+export function renewedConnection(connection: Connection): Connection {
+  return { ...connection, config: (child) => ({ ...connection.config(child), rekey_time: RENEWED_IKE_LIFETIME }) };
 }
 
 /** The peer of a connection's name, or undefined when it is not one of ours. */
@@ -95,7 +106,7 @@ function configOf({ localName, localPort, dataPath }: IpsecPlan, tunnel: Tunnel,
     dpd_delay: DPD_DELAY,
     // The side that calls never gives up. What fails for good (a wrong secret) is tried again by us, with a pause.
     keyingtries: initiate ? '0' : '1',
-    rekey_time: '4h',
+    rekey_time: IKE_LIFETIME,
     // A peer that starts anew has forgotten the old SA; it must not linger beside the new one.
     unique: 'replace',
     local: { auth: 'psk', id: ikeIdentity(localName) },

@@ -146,6 +146,17 @@ describe('what charon is told', () => {
     expect(actions(change)).toEqual(expected);
   });
 
+  it('makes an IKE_SA of its own for another plan when the peer had called: there the old one keeps the old plan', () => {
+    const narrow = [child({ remoteTs: ['10.1.0.0/24'] })];
+    const lifetimes = (initiator: boolean): unknown[] =>
+      decide(situation({ ikeSas: [ikeSa({ initiator, children: narrow })] }))
+        .actions.filter(({ type }) => type === 'load')
+        .map((load) => Object.values(commandOf(load).message).map((config) => (config as Record<string, unknown>)['rekey_time']));
+    expect([lifetimes(true), lifetimes(false)]).toEqual([[['4h']], [['14401s']]]);
+    expect(actions({ ikeSas: [ikeSa({ initiator: false, children: narrow })] })).toEqual(['load raven-a -b', 'initiate raven-a -b']);
+    expect(actions({ ikeSas: [ikeSa({ initiator: false })] })).toEqual([]);
+  });
+
   it('leaves an old SA for a while beside the new one, and says when to look again', () => {
     const young = situation({ ikeSas: [ikeSa({ children: [child(), child({ id: 2, installedS: 1 })] })] });
     expect(decide(young)).toEqual({ actions: [], againAtMs: NOW_MS + 2000 });

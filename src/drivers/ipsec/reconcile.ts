@@ -1,6 +1,6 @@
 import { compareText } from '../../lib/compare.ts';
 import type { ViciMessage } from '../../net/vici.ts';
-import { type Connection, isMadeFor, peerOfConnection } from './connection.ts';
+import { type Connection, isMadeFor, peerOfConnection, renewedConnection } from './connection.ts';
 import { type ChildSa, type IkeSa, isCarrying } from './sas.ts';
 
 /** What charon has now. */
@@ -167,6 +167,14 @@ function decideCaller({ connection, ikeSas, load, loaded }: PeerView, { observed
     const times = [...afterOverlapMs, ...(nowMs < notBeforeMs ? [notBeforeMs] : [])];
     return { add: load, remove, againAtMs: times.length === 0 ? undefined : Math.min(...times) };
   }
+  if (ikeSas.some(isGreeting)) {
+    const renewed = renewedConnection(connection);
+    const begin: Action[] = [
+      { type: 'load', connection: renewed, child: free },
+      { type: 'initiate', connection: renewed, child: free },
+    ];
+    return { add: begin, remove, againAtMs: afterOverlapMs[0] };
+  }
   const ready: readonly Action[] = free === loaded ? load : [{ type: 'load', connection, child: free }];
   return { add: [...ready, { type: 'initiate', connection, child: free }], remove, againAtMs: afterOverlapMs[0] };
 }
@@ -211,6 +219,14 @@ function surplus({ ikeSas, loaded }: Observed, wanted: ReadonlySet<string>): Act
 
 function isCalling({ state }: IkeSa): boolean {
   return state === 'CONNECTING' || state === 'CREATED';
+}
+
+/**
+ * A call of the side that is called: its charon was new (`Situation.greet`). There the IKE_SA keeps the configuration with which it called, whatever
+ * is loaded later, so a CHILD_SA of another plan needs an IKE_SA of its own.
+ */
+function isGreeting({ state, initiator }: IkeSa): boolean {
+  return state === 'ESTABLISHED' && !initiator;
 }
 
 function isBeginning(connection: Connection): (child: ChildSa) => boolean {
