@@ -8,14 +8,17 @@ import { NETWORK_FAULTS } from './network.ts';
 import { OBJECT_FAULTS } from './objects.ts';
 import { PROGRAM_FAULTS } from './programs.ts';
 
-/** All of them, in the order in which they are carried out: what leaves the rig alone first. */
+/**
+ * All of them, in the order in which they are carried out: what leaves the rig alone first. A gateway that forwarded nothing is not trusted for five
+ * minutes: nothing could be drained to it.
+ */
 export const FAULTS: readonly Fault[] = [
   ...PROGRAM_FAULTS,
   ...OBJECT_FAULTS,
   ...DAMAGE_FAULTS,
   ...NETWORK_FAULTS,
-  ...GATEWAY_FAULTS,
   ...DRAIN_FAULTS,
+  ...GATEWAY_FAULTS,
   ...API_FAULTS,
 ];
 
