@@ -2,7 +2,7 @@ import { inLaneOrder } from './lanes.ts';
 import { forwards, isUnproven } from './own-forwarding.ts';
 import type { LaneStatement, Stance, Statement } from './probe-flags.ts';
 import { exitFails, exitWorksNow } from './exit-opinion.ts';
-import { orderKey, type RerouteState, type RerouteView } from './reroute-state.ts';
+import { isBack, orderKey, type RerouteState, type RerouteView } from './reroute-state.ts';
 
 /**
  * What a node says of itself to others of its own region, in a probe or an answer: of all lanes. Pure.
@@ -10,19 +10,22 @@ import { orderKey, type RerouteState, type RerouteView } from './reroute-state.t
  * @param receiver name of the live endpoint that is asked; undefined: anybody
  */
 export function statementWithin(state: RerouteState, view: RerouteView, receiver: string | undefined, nowMs: number): Statement {
+  const does = forwards(state, view, nowMs);
   const lanes = view.through.map((through, lane): LaneStatement => {
+    const order = state.orders.get(orderKey('exit', view.own.name, lane));
     const chosen = state.choices.exits[lane];
     const uses = receiver !== undefined && (chosen ?? inLaneOrder(view.own.live, lane)[0]) === receiver;
-    const stance = stanceOf(view, chosen, () => isUnproven(state, view, lane, nowMs));
+    const isUndecided = does && order !== undefined && isBack(order, nowMs);
+    const stance = stanceOf(view, isUndecided && chosen === view.node ? undefined : chosen, () => isUnproven(state, view, lane, nowMs));
     return {
       stance,
-      ruled: stance === 'carries' && state.orders.get(orderKey('exit', view.own.name, lane))?.ruledMs !== undefined,
+      ruled: stance === 'carries' && order?.ruledMs !== undefined,
       uses,
       works: exitWorksNow(state, through, nowMs),
       distrusts: uses && exitFails(state, through, nowMs),
     };
   });
-  return { forwards: forwards(state, view, nowMs), lanes };
+  return { forwards: does, lanes };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { isLeaving, type LaneTrack, type LiveRegion, type Order } from './reroute-state.ts';
+import { isBack, isLeaving, type LaneTrack, type LiveRegion, type Order } from './reroute-state.ts';
 
 /** Which one of a region's live endpoints carries a lane, by what is known of each. Pure. See `docs/decisions/0014-local-reroute.md` and, for `isShared`, `0019-lanes.md`. */
 
@@ -51,7 +51,8 @@ export function pickEndpoint(pick: Pick): Picked {
   const good = live.filter((name) => judge(name).is === 'good');
   if (verdict.is === 'dead') {
     const other = good.find((name) => name !== current && nowMs - pick.forwardsSinceMs(name) >= HOLD_MS);
-    return { to: other ?? lastResort(pick, current), why: verdict.why, order: kept };
+    const to = other ?? lastResort(pick, current);
+    return { to, why: verdict.why, order: other === undefined && to === pick.node ? { ...kept, aloneMs: nowMs } : kept };
   }
   const isHandedOver = kept.handedOverMs !== undefined && nowMs - kept.handedOverMs < HAND_OVER_MS;
   const better = verdict.is === 'good' && !isHandedOver && !isHasty(pick, kept) ? agree(pick, current, good, kept) : undefined;
@@ -96,21 +97,23 @@ function begin({ node, region: { live }, current, judge, saysOf, nowMs }: Pick, 
 /**
  * One endpoint carries for all. Who leaves by one that itself leaves by another follows; and when an endpoint is sent packets by the one that it would send
  * them to, it carries. Of two that carry, the one that the controller's change of order put there last, for the other may not have heard of it; else the
- * controller's order decides.
+ * one that was well all the time (`isBack`); else the controller's order decides.
  */
 function agree(
-  { node, region: { live }, saysOf }: Pick,
+  { node, region: { live }, saysOf, nowMs }: Pick,
   current: string,
   good: readonly string[],
-  { ruledMs }: Order,
+  order: Order,
 ): { to: string; why: string } | undefined {
   const better = good.find((name) => name !== current && saysOf(name).stance === 'carries');
   const why = `${better ?? ''} carries for the region`;
   if (current === node) {
     if (better === undefined) return undefined;
+    const { ruledMs } = order;
     const { ruledSinceMs } = saysOf(better);
     const isRuled = ruledSinceMs !== undefined && ruledSinceMs > (ruledMs ?? 0);
-    return isRuled || (ruledMs === undefined && live.indexOf(better) < live.indexOf(node)) ? { to: better, why } : undefined;
+    const isWeaker = ruledMs === undefined && (isBack(order, nowMs) || live.indexOf(better) < live.indexOf(node));
+    return isRuled || isWeaker ? { to: better, why } : undefined;
   }
   if (!isLeaving(saysOf(current))) return undefined;
   if (better !== undefined) return { to: better, why };

@@ -114,6 +114,8 @@ export interface Order {
   readonly ownerSinceMs?: number;
   /** When we last went by what another endpoint said of itself. */
   readonly agreedMs?: number;
+  /** When we last carried although we were not well, for want of another. */
+  readonly aloneMs?: number;
 }
 
 /** What an endpoint says about itself. */
@@ -172,6 +174,9 @@ const IN_PLACE_MS = 1_500;
 export const OPINION_MS = 1_800;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
 const CURED_MS = OPINION_MS + 200;
+
+/** Some probes at the pace of one that is in doubt. */
+const BACK_MS = 1_000;
 
 const NEW_TRACK: Track = { misses: 0, forwards: true, lanes: [] };
 const ONE_LANE: Lanes = new Map();
@@ -250,6 +255,14 @@ export function saysNews(before: Track, after: Track): boolean {
   const said = ({ forwards: does, lanes }: Track): string =>
     `${does} ${lanes.map(({ stance = '', ruledSinceMs = '' }) => `${stance}${ruledSinceMs}`).join()}`;
   return said(before) !== said(after);
+}
+
+/**
+ * Of an endpoint that carried though it was not well, since it knew of no other: it has not been well for as long as it takes to hear whether another one
+ * took its place meanwhile, who then stays there.
+ */
+export function isBack({ aloneMs }: Order, nowMs: number): boolean {
+  return aloneMs !== undefined && nowMs - aloneMs < BACK_MS;
 }
 
 /** Of an endpoint that sends packets to another one. */

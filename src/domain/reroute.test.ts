@@ -216,6 +216,17 @@ describe('what the simulation found', () => {
     expect(forwards(pair.state, pair.view, pair.nowMs)).toBe(true);
   });
 
+  it('an endpoint whose cable was pulled and put back makes way for the one that carries meanwhile, and claims nothing before it could hear of it', () => {
+    const pulled = copyOf(b1).repeat(8, 'lan b3 missed', 'tunnel a1 missed', 'tunnel a3 missed');
+    const stance = (node: Node): unknown => statementWithin(node.state, node.view, undefined, node.nowMs).lanes[0]?.stance;
+    expect([pulled.exit, stance(pulled)]).toEqual(['b1', 'carries']);
+    pulled.step('tunnel a1', 'lan b3 missed', 'report b2');
+    expect([pulled.exit, stance(pulled)]).toEqual(['b1', undefined]);
+    expect(copyOf(pulled).step('tunnel a1', 'lan b3 carries').exit).toBe('b3');
+    const alone = copyOf(pulled).repeat(4, 'tunnel a1', 'lan b3 missed', 'report b2');
+    expect([alone.exit, stance(alone)]).toEqual(['b1', 'carries']);
+  });
+
   it('an endpoint that dropped packets is tried again when the other one dies', () => {
     const node = copyOf(b1).repeat(3, 'lan b3', 'tunnel a1', 'report b2 uses distrusts');
     expect(node.exit).toBe('b3');
