@@ -1,4 +1,4 @@
-import { type Connection, isMadeFor } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { type Attempts, isPlanned, retryDelayMs } from './reconcile.ts';
 import { type IkeSa, isCarrying } from './sas.ts';
 
@@ -21,9 +21,7 @@ export function createAttemptBook(random: () => number): AttemptBook {
     add(connection, ikeSas, nowMs) {
       const { peer, name, children } = connection;
       const count = (open.get(peer)?.count ?? 0) + 1;
-      const narrow = ikeSas.some(
-        (sa) => sa.name === name && sa.children.some((each) => isCarrying(each) && isMadeFor(each.name, connection)),
-      );
+      const narrow = ikeSas.some((sa) => sa.name === name && sa.children.some(isCarrying));
       const notBeforeMs = nowMs + retryDelayMs(count, random(), narrow);
       open.set(peer, { aim: children[0], count, notBeforeMs });
       return notBeforeMs;

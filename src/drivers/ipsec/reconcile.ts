@@ -52,7 +52,7 @@ export interface Decision {
 const OVERLAP_S = 3;
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 10_000;
-/** An SA that is up but narrower than planned: the peer has another plan, for a moment or for long. */
+/** An SA is up that is not as planned: the peer has another plan, for a moment or for long. */
 const LAST_RETRY_NARROW_MS = 60_000;
 /** Both ends change their plans at the same time, one a moment later. */
 const FIRST_RETRY_NARROW_MS = 200;
