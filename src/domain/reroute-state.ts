@@ -51,7 +51,7 @@ export interface Track {
   /** Probes without an answer since the last answer. */
   readonly misses: number;
   readonly heardMs?: number;
-  /** Since when it answers without a silence. */
+  /** Since when it answers without a silence; tunnel: by itself, not through another endpoint of its region. */
   readonly wellSinceMs?: number;
   /** When the last probe was sent that got no answer. */
   readonly missedMs?: number;
@@ -202,8 +202,9 @@ export function observe(state: RerouteState, event: RerouteEvent, lanes = ONE_LA
     case 'answered': {
       const { kind, target, atMs } = event;
       const old = trackOf(state, kind, target);
-      const wellSinceMs = isWell(old) ? (old.wellSinceMs ?? atMs) : atMs;
-      return believe(withTrack(state, kind, target, { ...heard(old, event), misses: 0, heardMs: atMs, wellSinceMs }), lanes, atMs);
+      const now = heard(old, event);
+      const wellSinceMs = isWell(old) ? (now.wellSinceMs ?? atMs) : atMs;
+      return believe(withTrack(state, kind, target, { ...now, misses: 0, heardMs: atMs, wellSinceMs }), lanes, atMs);
     }
     case 'missed': {
       const old = trackOf(state, event.kind, event.target);
@@ -238,15 +239,17 @@ export function observe(state: RerouteState, event: RerouteEvent, lanes = ONE_LA
   }
 }
 
-function heard(old: Track, { forwards: does, lanes, atMs }: Saying): Track {
+function heard(old: Track, { forwards: does, lanes: said, atMs }: Saying): Track {
+  const lanes = said.map(({ stance, ruled = false }, lane) => ({
+    stance,
+    ...(ruled && { ruledSinceMs: old.lanes[lane]?.ruledSinceMs ?? atMs }),
+  }));
   return {
     ...old,
     forwards: does,
     ...(does && !old.forwards && { forwardsSinceMs: atMs }),
-    lanes: lanes.map(({ stance, ruled = false }, lane) => ({
-      stance,
-      ...(ruled && { ruledSinceMs: old.lanes[lane]?.ruledSinceMs ?? atMs }),
-    })),
+    lanes,
+    ...(leavesFirst(old) && !leavesFirst({ lanes }) && { wellSinceMs: atMs }),
   };
 }
 
@@ -270,6 +273,11 @@ export function isLeaving({ stance }: LaneTrack): boolean {
   return stance === 'leaves' || stance === 'waits';
 }
 
+/** Whether a far endpoint sends what is for our region to another endpoint of its own. */
+function leavesFirst({ lanes: [first] }: Pick<Track, 'lanes'>): boolean {
+  return first !== undefined && isLeaving(first);
+}
+
 /** Nodes that send nothing now do not know, nor do endpoints. */
 function hasOpinion(nowMs: number): (report: Report) => boolean {
   return ({ uses, works, distrustsSinceMs, atMs }) => uses && nowMs - atMs < REPORT_MS && (works || distrustsSinceMs !== undefined);
@@ -290,6 +298,8 @@ function believe(state: RerouteState, lanes: Lanes, nowMs: number): RerouteState
   const answers = [...state.choices.entry.values()].some((name) => {
     if (!inDoubt.has(lanes.get(name) ?? 0)) return false;
     const track = trackOf(state, 'tunnel', name);
+    // What answers through another endpoint of its region says nothing of that one.
+    if (leavesFirst(track)) return false;
     return isWell(track) && (track.heardMs ?? 0) > sinceMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
   });
   return answers ? { ...state, distrustedUntilMs: nowMs + DISTRUST_MS } : state;

@@ -148,6 +148,15 @@ describe('what the simulation found', () => {
     expect(node.exit).toBe('b1');
   });
 
+  it('an entry that sends its packets to the other endpoint of its region, which may be the dead one, proves nothing', () => {
+    const node = copyOf(b1).repeat(20, 'lan b3', 'tunnel a1 leaves', 'tunnel a3', 'report b2 uses distrusts');
+    expect(forwards(node.state, node.view, node.nowMs)).toBe(true);
+    node.repeat(4, 'lan b3', 'tunnel a1 carries', 'tunnel a3', 'report b2 uses distrusts');
+    expect(forwards(node.state, node.view, node.nowMs)).toBe(true);
+    node.repeat(8, 'lan b3', 'tunnel a1 carries', 'tunnel a3', 'report b2 uses distrusts');
+    expect(forwards(node.state, node.view, node.nowMs)).toBe(false);
+  });
+
   it('those who said that nothing gets across while the other region was away are given time to try again', () => {
     const node = copyOf(b1).repeat(40, 'lan b3 !forwards', 'tunnel a1 missed', 'tunnel a3 missed', 'report b2 uses distrusts');
     node.repeat(4, 'lan b3 !forwards', 'tunnel a1', 'tunnel a3', 'report b2 uses distrusts');
