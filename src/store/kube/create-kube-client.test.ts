@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createKubeClient, type KubeClientOptions } from './create-kube-client.ts';
 import { KubeApiError, type KubeClient, type RequestRecord } from './kube-client.ts';
@@ -176,6 +176,34 @@ describe('the client of a Kubernetes API', () => {
     await client.request(NODES);
     await client.request(NODES);
     expect(connections).toBe(2);
+  });
+
+  it('asks for nothing by itself when a watch on a kept connection is reset, also while nobody listens any more', async () => {
+    const sockets = new Set<Socket>();
+    let asked = 0;
+    const { client, server } = await start((request, response) => {
+      asked++;
+      sockets.add(request.socket);
+      if (request.url === NODES.path) answer(response, 200, { items: [] });
+      else response.writeHead(200).write(line(1));
+    });
+    const failures: unknown[] = [];
+    const note = (error: unknown): void => void failures.push(error);
+    process.on('unhandledRejection', note);
+    try {
+      await client.request(NODES);
+      const lines = client.watch({ ...NODES, path: '/api/v1/pods' })[Symbol.asyncIterator]();
+      await lines.next();
+      expect(sockets.size).toBe(1);
+      server.close();
+      for (const socket of sockets) socket.resetAndDestroy();
+      await expect(lines.next()).rejects.toThrow('watch /api/v1/pods: aborted');
+      await expect(client.request(NODES)).rejects.toThrow('ECONNREFUSED');
+      await new Promise((resolve) => setImmediate(resolve));
+      expect([asked, failures]).toEqual([2, []]);
+    } finally {
+      process.off('unhandledRejection', note);
+    }
   });
 
   it('says what cannot be reached', async () => {

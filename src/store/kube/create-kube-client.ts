@@ -71,10 +71,16 @@ export function createKubeClient(access: ClusterAccess, options: KubeClientOptio
     };
     return new Promise((resolve, reject) => {
       const { signal, method } = request;
-      const sent = open(url, { ...own, agent, method, headers, timeout: timeoutMs, ...(signal && { signal }) }, resolve);
+      let isAnswered = false;
+      const sent = open(url, { ...own, agent, method, headers, timeout: timeoutMs, ...(signal && { signal }) }, (answer) => {
+        isAnswered = true;
+        resolve(answer);
+      });
       sent.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
       sent.on('timeout', () => sent.destroy(new Error(`${access.server.host} is silent (${sent.socket?.timeout ?? timeoutMs} ms)`)));
       sent.on('error', (error: NodeJS.ErrnoException) => {
+        // Whoever reads the answer is told by it. Another request now would be nobody's: when it failed, the process would end.
+        if (isAnswered) return;
         // A kept connection that the server closed while we sent: nothing is wrong, a new one is opened (nodejs.org, `request.reusedSocket`).
         if (sent.reusedSocket && error.code === 'ECONNRESET' && method === 'GET') resolve(sendOnce(request, timeoutMs, body, own));
         else
