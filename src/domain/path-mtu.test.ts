@@ -16,6 +16,7 @@ function gatewayNode(name: string, links: Record<string, number> = {}): GatewayN
     driver: undefined,
     publicKey: undefined,
     privateIp: undefined,
+    isDrained: false,
     exposed: undefined,
     observedIp: undefined,
     seenAt: [],

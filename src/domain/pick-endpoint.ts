@@ -17,6 +17,8 @@ export interface Pick {
   readonly forwardsSinceMs: (name: string) => number;
   /** This node does not know yet whether it could carry the lane. */
   readonly isUnproven: () => boolean;
+  /** Of the own region: others should take over from them. */
+  readonly drained: readonly string[];
   readonly nowMs: number;
 }
 
@@ -57,6 +59,8 @@ export function pickEndpoint(pick: Pick): Picked {
   const isHandedOver = kept.handedOverMs !== undefined && nowMs - kept.handedOverMs < HAND_OVER_MS;
   const better = verdict.is === 'good' && !isHandedOver && !isHasty(pick, kept) ? agree(pick, current, good, kept) : undefined;
   if (better !== undefined) return { ...better, order: { ...kept, agreedMs: nowMs } };
+  const heir = isHandedOver ? undefined : heirOf(pick, current, good);
+  if (heir !== undefined) return { to: heir, why: `${current} is drained`, order: { ...kept, handedOverMs: nowMs } };
   if (verdict.is === 'unknown' && live.includes(pick.node) && isLeaving(pick.saysOf(current)))
     return { to: pick.node, why: `${current} leaves by another, and its agent is away`, order: kept };
   const [first = current] = live;
@@ -72,6 +76,15 @@ export function pickEndpoint(pick: Pick): Picked {
 function lastResort({ node, region: { live }, saysOf, isWell }: Pick, current: string): string {
   const isCarrying = (name: string): boolean => (name === node ? current === node : isWell(name) && saysOf(name).stance === 'carries');
   return live.find(isCarrying) ?? (live.includes(node) ? node : current);
+}
+
+/**
+ * To whom this node hands over since it is drained. The controller moves only those that it made active; where nodes chose another one by themselves, that
+ * one may be drained. It alone decides, and the others come after.
+ */
+function heirOf({ node, drained, saysOf }: Pick, current: string, good: readonly string[]): string | undefined {
+  if (current !== node || !drained.includes(node)) return undefined;
+  return good.find((name) => !drained.includes(name) && saysOf(name).stance === 'leaves');
 }
 
 /** Two endpoints that know of different orders could give way to each other, and call each other back, with each answer: the first by name does not wait, the other one does. */

@@ -36,6 +36,8 @@ export interface RerouteView {
   readonly lanes: Lanes;
   /** A firewall of this machine drops what it should pass on. */
   readonly isBlocked: boolean;
+  /** Endpoints of the own region that others should take over from. */
+  readonly drained: readonly string[];
 }
 
 type Lanes = ReadonlyMap<string, number>;

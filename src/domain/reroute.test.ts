@@ -112,6 +112,21 @@ describe('an endpoint', () => {
     expect(node.step('lan b3', 'tunnel a1').exit).toBe('b3');
   });
 
+  it('that is drained hands over to the other one, though the controller has another order; not to one that is drained too, or gone', () => {
+    const carrying = (): Node => new Node(endpoint('b3')).repeat(8, 'lan b1 leaves', 'tunnel a1', 'tunnel a3');
+    const drain = (node: Node, ...names: string[]): void => void (node.view = { ...node.view, drained: names });
+    const node = carrying();
+    expect(node.exit).toBe('b3');
+    drain(node, 'b3');
+    expect(node.step('lan b1 leaves', 'tunnel a1').log.at(-1)).toBe('exit of region b: b3 → b1: b3 is drained');
+    const both = carrying();
+    drain(both, 'b1', 'b3');
+    expect(both.repeat(4, 'lan b1 leaves', 'tunnel a1').exit).toBe('b3');
+    const last = carrying().repeat(4, 'lan b1 missed', 'tunnel a1');
+    drain(last, 'b3');
+    expect(last.repeat(4, 'lan b1 missed', 'tunnel a1').exit).toBe('b3');
+  });
+
   it('leaves a peer that does not answer or does not forward for the other endpoint of its region', () => {
     expect(up('b1').repeat(3, 'tunnel a1 missed', 'tunnel a3').entry()).toBe('a3');
     expect(up('b1').step('tunnel a1 !forwards', 'tunnel a3').entry()).toBe('a3');

@@ -57,6 +57,7 @@ export function choose(
       node,
       order: state.orders.get(key) ?? state.orders.get(orderKey(kind, region.name)),
       isUnproven: () => isUnproven(state, view, lane, nowMs),
+      drained: view.drained,
       nowMs,
     });
     if (order !== undefined) orders.set(key, to === node ? order : withoutRule(order));
@@ -103,7 +104,7 @@ export function choose(
   return { state: { ...state, tracks, orders, choices: { exits, entry }, movedMs: hasMoved ? nowMs : state.movedMs }, changes };
 }
 
-interface Choice extends Omit<Pick, 'node' | 'order' | 'isUnproven' | 'nowMs'> {
+interface Choice extends Omit<Pick, 'node' | 'order' | 'isUnproven' | 'drained' | 'nowMs'> {
   readonly kind: Reroute['kind'];
   /** 0 for entries: each region is entered by one. */
   readonly lane: number;

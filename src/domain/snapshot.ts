@@ -52,6 +52,8 @@ export interface GatewayNode {
   /** Families by which it can reach others; both when nothing is known of it. */
   readonly underlayFamilies: readonly Family[];
   readonly privateIp: Ip | undefined;
+  /** Others should take over from it: it is cordoned, or about to stop. */
+  readonly isDrained: boolean;
   /** IP addresses and host names of the load balancer in front of it; undefined when there is none (yet). */
   readonly exposed: { readonly hosts: readonly string[]; readonly port: number } | undefined;
   /** Address that public gateways see it come from. */
@@ -156,6 +158,7 @@ function gatewayNode({ metadata, status }: Gateway, endpoint: Endpoint, { nodes,
     publicAddresses: main === undefined ? [] : withSecond(main, addresses),
     underlayFamilies: known.length === 0 ? [4, 6] : familiesOf(known),
     privateIp,
+    isDrained: status?.impaired?.some(({ nodeName, state }) => nodeName === name && state === 'Draining') === true,
     exposed: exposed && { hosts: exposed.addresses, port: exposed.port },
     observedIp: observed.get(name)?.find(isGlobalIp),
     seenAt: observed.get(name) ?? [],

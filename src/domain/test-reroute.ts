@@ -14,6 +14,7 @@ export const ordinary: RerouteView = {
   through: [['a1']],
   lanes: new Map(),
   isBlocked: false,
+  drained: [],
 };
 export const endpoint = (node: string): RerouteView => ({
   node,
@@ -23,6 +24,7 @@ export const endpoint = (node: string): RerouteView => ({
   through: [[]],
   lanes: new Map(),
   isBlocked: false,
+  drained: [],
 });
 
 /** A node that drives its reducer along a script of `what happened` at 250 ms a line. */
