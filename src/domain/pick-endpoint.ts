@@ -147,8 +147,9 @@ function giveBack(
 }
 
 /**
- * The controller has another order now: its first one takes over as soon as it answers, or although it never did; not when it is known to be dead. Where several share the packets
- * it must also know that its tunnels are up, and who carries hands over: the others come after, so that none has to turn back.
+ * The controller has another order now: its first one takes over as soon as it answers, or although it never did; not when it is known to be dead. Who carries hands over, and
+ * the others come after, so that none has to turn back; not for ever, for the one that carries may know of no new order. Where several share the packets it must also know that its
+ * tunnels are up.
  */
 function follow(
   first: string,
@@ -164,12 +165,15 @@ function follow(
   const isBystander = node !== current && node !== first;
   const waits = isShared && (first === node ? isUnproven() : stance === 'waits' || (isBystander && stance === 'leaves'));
   const carrierDecides = isBystander && saysOf(current).stance === 'carries' && judge(current).is === 'good';
-  if (isShared && (verdict === 'dead' || (carrierDecides && stance !== 'carries'))) return stay;
-  const why = 'the controller chose it';
-  const taken = isShared && node === current ? { ...order, handedOverMs: nowMs } : order;
-  if (verdict === 'good' && !waits) return { to: first, why, order: taken };
+  const isEarly = carrierDecides && stance !== 'carries';
+  if (isShared && (verdict === 'dead' || isEarly)) return stay;
   const overdueSinceMs = kept.overdueSinceMs ?? nowMs;
+  const wait = { ...stay, order: { ...kept, overdueSinceMs } };
+  if (isEarly && nowMs - overdueSinceMs < TAKE_OVER_MS) return wait;
+  const why = 'the controller chose it';
+  const taken = node === current ? { ...order, handedOverMs: nowMs } : order;
+  if (verdict === 'good' && !waits) return { to: first, why, order: taken };
   const patienceMs = waits && stance === 'waits' ? GIVE_BACK_MS : TAKE_OVER_MS;
   if (verdict !== 'dead' && nowMs - overdueSinceMs >= patienceMs) return { to: first, why, order: taken };
-  return { ...stay, order: { ...kept, overdueSinceMs } };
+  return wait;
 }

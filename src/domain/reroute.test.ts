@@ -67,7 +67,9 @@ describe('an ordinary node', () => {
     node.view = { ...ordinary, own: { name: 'b', live: ['b3', 'b1'], isShared: false } };
     expect(node.step('lan b1', 'lan b3 carries').exit).toBe('b3');
     node.view = ordinary;
-    expect(node.step('lan b1', 'lan b3 carries').exit).toBe('b1');
+    // Whoever carries hands over first.
+    expect(node.repeat(20, 'lan b1 leaves', 'lan b3 carries').exit).toBe('b3');
+    expect(node.step('lan b1 carries', 'lan b3 leaves').exit).toBe('b1');
   });
 
   it('starts with the endpoint that the others have moved to', () => {
