@@ -80,6 +80,12 @@ describe('where two active endpoints share the packets', () => {
     expect(started.exits).toEqual(['b1', 'b1']);
   });
 
+  it('an endpoint that is cut off from the API gives its lane to the other one when the controller made that the only one', () => {
+    const node = carrier('b3');
+    expect(node.exits).toEqual(['b1', 'b3']);
+    expect(node.step('lan b1 carries', ...TUNNELS).exits).toEqual(['b1', 'b1']);
+  });
+
   it('an endpoint does not take its own lane before its tunnels are up', () => {
     const node = new Node(endpoint('b3')).repeat(24, 'lan b1 carries', 'tunnel a1', 'tunnel a3');
     node.view = shared('b3');

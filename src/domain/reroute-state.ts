@@ -171,7 +171,7 @@ export const REPORT_MS = 1_500;
 export const DISTRUST_MS = 60_000;
 
 /** Until a new way is in place at both ends, and was probed three times. */
-const IN_PLACE_MS = 1_500;
+const IN_PLACE_MS = 2_200;
 /** What others say of a way is of probes no older than this, at the end of the longest time that an answer may take. */
 export const OPINION_MS = 1_800;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */

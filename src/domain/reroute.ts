@@ -110,12 +110,15 @@ interface Choice extends Omit<Pick, 'node' | 'order' | 'isUnproven' | 'drained' 
   readonly lane: number;
 }
 
-/** One that knows of one lane only does with all packets what it says of that one; it may not be handed another yet. */
+/**
+ * One that knows of one lane only does with all packets what it says of that one; it may not be handed another yet. When it carries them while this node
+ * carries a lane that the controller had given to it, it has heard of a later order.
+ */
 function saysOf({ lanes }: Track, lane: number): LaneTrack {
   const said = lanes[lane];
   if (said !== undefined) return said;
   const [{ stance } = { stance: undefined }] = lanes;
-  return { stance: stance === 'leaves' ? 'waits' : stance };
+  return { stance: stance === 'leaves' ? 'waits' : stance, ...(stance === 'carries' && { ruledSinceMs: Number.POSITIVE_INFINITY }) };
 }
 
 function heardOf(state: RerouteState, kind: ProbeKind, lane: number): { [key in 'saysOf' | 'isWell']: Pick[key] } {
