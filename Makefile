@@ -62,7 +62,7 @@ test-kernel-matrix: ## drivers x families x ways on two kernels, some 15 minutes
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts kernel-matrix
 
-test-kernel-failover: ## a gateway that loses power, with tunnels in the kernel; not part of make test
+test-kernel-failover: ## a gateway that is drained, and one that loses power, with tunnels in the kernel; not part of make test
 	$(setup) lab kernel build
 	@$(MAKE) -s dist/.built
 	@$(node) scripts/test.ts kernel-failover
