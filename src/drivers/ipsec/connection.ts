@@ -10,8 +10,8 @@ const HASH_DIGITS = 8;
 const MEANING_LENGTH = NAME_PREFIX.length + HASH_DIGITS;
 /** What no SA is made of: when things are done to it. */
 const TIMERS = /^\s*(dpd_delay|rekey_time) = /;
-/** Ends the second name of a CHILD_SA. */
-const SECOND = '-b';
+/** Ends of the further names of a CHILD_SA. A far end that gets its new plan late answers several calls too narrowly, and each such SA keeps its name for some seconds. */
+const FURTHER = ['-b', '-c', '-d'];
 
 /** One tunnel in charon's terms. */
 export interface Connection {
@@ -19,10 +19,10 @@ export interface Connection {
   /** `raven-<peer>`. */
   readonly name: string;
   /**
-   * Names of its CHILD_SA, `raven-<hash of what SAs are made with>-<hash of the rest>` and one more: they tell what is loaded, and with what an SA was
-   * made, also after a restart of the agent. charon makes no second SA beside one of equal configuration; the other name, with another lifetime, is for that.
+   * Names of its CHILD_SA, `raven-<hash of what SAs are made with>-<hash of the rest>` and some more: they tell what is loaded, and with what an SA was
+   * made, also after a restart of the agent. charon makes no second SA beside one of equal configuration; the further names, with other lifetimes, are for that.
    */
-  readonly children: readonly [string, string];
+  readonly children: readonly [string, ...string[]];
   readonly tunnel: Tunnel;
   /** What `load-conn` takes (swanctl.conf(5), section connections), with the CHILD_SA under one of its names. */
   readonly config: (child: string) => ViciMessage;
@@ -38,6 +38,7 @@ const ESP_PROPOSALS = ['aes128gcm16-x25519', 'aes256gcm16-x25519'];
  */
 const DPD_DELAY = '5s';
 
+const CHILD_LIFETIME_S = 3600;
 const IKE_LIFETIME = '4h';
 const RENEWED_IKE_LIFETIME = '14401s';
 
@@ -82,7 +83,7 @@ function toConnection(plan: IpsecPlan, tunnel: Tunnel): Connection {
   const config = (child: string): ViciMessage => configOf(plan, tunnel, child);
   const lines = formatSection(config('child'), '').split('\n');
   const first = `${NAME_PREFIX}${hashOf(lines.filter((line) => !TIMERS.test(line)))}-${hashOf(lines.filter((line) => TIMERS.test(line)))}`;
-  return { peer: tunnel.peer, name, children: [first, `${first}${SECOND}`], tunnel, config };
+  return { peer: tunnel.peer, name, children: [first, ...FURTHER.map((end) => `${first}${end}`)], tunnel, config };
 }
 
 function hashOf(lines: readonly string[]): string {
@@ -111,7 +112,7 @@ function configOf({ localName, localPort, dataPath }: IpsecPlan, tunnel: Tunnel,
     unique: 'replace',
     local: { auth: 'psk', id: ikeIdentity(localName) },
     remote: { auth: 'psk', id: ikeIdentity(peer) },
-    children: { [child]: childOf(tunnel, dataPath, child.endsWith(SECOND) ? '3601s' : '3600s') },
+    children: { [child]: childOf(tunnel, dataPath, `${CHILD_LIFETIME_S + 1 + FURTHER.findIndex((end) => child.endsWith(end))}s`) },
   };
 }
 

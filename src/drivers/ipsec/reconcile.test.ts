@@ -123,6 +123,16 @@ describe('what charon is told', () => {
       ['load raven-a -b', 'initiate raven-a -b'],
     ],
     [
+      'and again, when the peer still has its old plan, under a third: the narrow ones keep their names for some seconds',
+      {
+        loaded: [['raven-a', [caller.children[1]!]]],
+        ikeSas: [
+          ikeSa({ children: caller.children.slice(0, 2).map((name, id) => child({ id, name, remoteTs: ['10.1.0.0/24'], installedS: 0 })) }),
+        ],
+      },
+      ['load raven-a -c', 'initiate raven-a -c'],
+    ],
+    [
       'a peer that left is unloaded and its SA ended',
       { desired: [], loaded: [['raven-x', ['raven-1']]], ikeSas: [ikeSa({ name: 'raven-x' })] },
       ['unload x', 'terminateIke x 1'],
