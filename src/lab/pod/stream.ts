@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { LongRun } from './long-run.ts';
 import { networkFault } from './network-fault.ts';
 import { isPayloadAt, payloadAt } from './payload.ts';
@@ -78,7 +77,8 @@ export function startStream(target: Target, { bytesPerSecond, seconds }: StreamO
   const timer = setInterval(send, 10);
   // A dead path must not keep the run alive for ever after its time.
   const deadline = setTimeout(() => abort.abort(), (seconds + 15) * 1000);
-  const finished = once(socket, 'close').then(() => {
+  // Not `once` of node:events: that one fails with the socket, and a broken connection is a result here.
+  const finished = new Promise((resolve) => socket.once('close', resolve)).then(() => {
     clearInterval(timer);
     clearTimeout(deadline);
     if (state.receivedBytes < state.sentBytes) state.error ??= 'closed early';
