@@ -4,16 +4,15 @@ import type { ForwardingFault } from '../domain/forwarding.ts';
 import { HURRY_MS, paceOf, TICK_MS } from '../domain/probe-pace.ts';
 import { choose, type Reroute } from '../domain/reroute.ts';
 import { isDistrusted } from '../domain/own-forwarding.ts';
+import { observe, type RerouteEvent } from '../domain/reroute-events.ts';
 import {
   type ChoiceMemory,
   type Choices,
   INITIAL_REROUTE,
   MISSES,
   NO_CHOICES,
-  observe,
   retain,
   type ProbeKind,
-  type RerouteEvent,
   type RerouteState,
   saysNews,
   trackOf,

@@ -1,6 +1,7 @@
 import type { Stance } from './probe-flags.ts';
 import { choose, formatReroute } from './reroute.ts';
-import { INITIAL_REROUTE, observe, type RerouteEvent, type RerouteState, type RerouteView } from './reroute-state.ts';
+import { observe, type RerouteEvent } from './reroute-events.ts';
+import { INITIAL_REROUTE, type RerouteState, type RerouteView } from './reroute-state.ts';
 
 /** Nodes of a region with two live endpoints, for tests of what they choose. */
 
