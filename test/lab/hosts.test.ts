@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { foreignFrames } from './capture.ts';
 import { eventually, Lab, must, raven } from './harness.ts';
 import { commandsOf, conditionOf, findingsIn, loggedFinding, stored, type } from './hosts.ts';
 
@@ -124,31 +124,16 @@ describe('machines made from one image (R33; subm#2934, oy#1893)', () => {
       const shown = await must(['ip', '-n', netns, '-o', 'address', 'show', 'dev', 'raven0']);
       expect(shown.trim().split('\n')).toEqual([expect.stringMatching(/inet 169\.254\.90\.27\/32 scope host/)]);
     }
-    const seen = await framesSeen(nodes.find(({ name }) => name === 'b3')!.netns, async () => {
-      for (const pod of ['pod-b1', 'pod-b2']) await lab!.expectMatrix('--from', pod, '--to', 'pod-a1');
-      await lab!.expectMatrix('--from', 'pod-a1', '--to', 'pod-b2');
-    });
-    expect(seen).toBe('');
+    const seen = await foreignFrames(
+      nodes.find(({ name }) => name === 'b3')!,
+      async () => {
+        for (const pod of ['pod-b1', 'pod-b2']) await lab!.expectMatrix('--from', pod, '--to', 'pod-a1');
+        await lab!.expectMatrix('--from', 'pod-a1', '--to', 'pod-b2');
+      },
+    );
+    expect(seen).toEqual([]);
     await lab.expectMatrix('--from', 'pod-b3', '--to', 'pod-a1');
     await lab.expectMatrix('--from', 'pod-a1', '--to', 'pod-b3');
     expect((await raven('status', '--store', `dir:${(await lab.list()).store}`)).code).toBe(0);
   });
 });
-
-/** Frames of the VXLAN on a node's own link while `work` goes on, as tcpdump prints them. */
-async function framesSeen(netns: string, work: () => Promise<void>): Promise<string> {
-  const capture = spawn('ip', ['netns', 'exec', netns, 'tcpdump', '-i', 'eth0', '-nn', '-l', '--immediate-mode', 'udp', 'port', '4472'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let seen = '';
-  capture.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
-  await new Promise((resolve) => capture.stderr.once('data', resolve));
-  const ended = new Promise((resolve) => capture.once('exit', resolve));
-  try {
-    await work();
-  } finally {
-    capture.kill('SIGTERM');
-    await ended;
-  }
-  return seen.trim();
-}

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { captured } from './capture.ts';
 import { eventually, Lab, type LabList, must, raven, run } from './harness.ts';
 import { NODE_IPS } from './topologies.ts';
 
@@ -62,19 +63,6 @@ async function reach(from: string, ip: string): Promise<string> {
   return stdout === '' ? `${from} → ${ip}: no TCP` : stdout;
 }
 
-/** What passes a device while `work` runs. */
-async function captured(node: string, dev: string, filter: string[], work: () => Promise<unknown>): Promise<string> {
-  const capture = launch(node, 'tcpdump', '-i', dev, '-nn', '-l', '--immediate-mode', ...filter);
-  let seen = '';
-  capture.stdout!.on('data', (chunk: Buffer) => (seen += chunk.toString()));
-  await new Promise((resolve) => capture.stderr!.once('data', resolve));
-  await work();
-  const ended = new Promise((resolve) => capture.once('exit', resolve));
-  capture.kill('SIGTERM');
-  await ended;
-  return seen;
-}
-
 describe('node addresses', () => {
   beforeAll(async () => {
     const file = join(folder, 'topology.yaml');
@@ -122,25 +110,21 @@ describe('node addresses', () => {
 
   it('are carried in one envelope at a time: no loop, no tunnel in a tunnel (R5)', async () => {
     const target = ipOf('a2');
-    const pings = () => must(['ip', 'netns', 'exec', netnsOf('b2'), 'ping', '-n', '-c', '10', '-i', '0.05', '-s', '1000', target]);
-    const overlay = await captured('b1', 'eth0', ['-T', 'vxlan', 'udp', 'port', '4472'], pings);
-    const inner = overlay.split('\n').filter((line) => line.startsWith('IP '));
+    const pings = async () =>
+      expect(await must(['ip', 'netns', 'exec', netnsOf('b2'), 'ping', '-n', '-c', '10', '-i', '0.05', '-s', '1000', target])).toContain(
+        ' 10 received',
+      );
+    const onB1 = (dev: string, ...filter: string[]) => captured({ netns: netnsOf('b1'), dev, filter }, pings);
+    const inner = (await onB1('eth0', '-T', 'vxlan', 'udp', 'port', '4472')).filter((line) => / ICMP echo re/.test(line));
     expect(inner.length).toBe(20);
-    expect(inner.filter((line) => !/^IP (10\.244\.\d+\.1 > 10\.0\.1\.11|10\.0\.1\.11 > 10\.244\.\d+\.1): ICMP echo re/.test(line))).toEqual(
-      [],
-    );
-    const tunnel = await captured('b1', 'rvn-ipsec', ['host', target], pings);
-    expect(
-      tunnel
-        .trim()
-        .split('\n')
-        .filter((line) => !/ICMP echo re/.test(line)),
-    ).toEqual([]);
-    expect(tunnel.trim().split('\n').length).toBe(20);
-    const outside = await captured('b1', 'eth0', ['udp', 'port', '4500', 'and', 'greater', '1000'], pings);
-    expect(outside.trim().split('\n').length).toBe(20);
+    expect(inner.filter((line) => !/^IP (10\.244\.\d+\.1 > 10\.0\.1\.11|10\.0\.1\.11 > 10\.244\.\d+\.1): /.test(line))).toEqual([]);
+    const tunnel = await onB1('rvn-ipsec', 'host', target);
+    expect(tunnel.filter((line) => !/ICMP echo re/.test(line))).toEqual([]);
+    expect(tunnel.length).toBe(20);
+    const outside = await onB1('eth0', 'udp', 'port', '4500', 'and', 'greater', '1000');
+    expect(outside.length).toBe(20);
     // 1000 bytes, ICMP 8, IPv4 20, ESP in UDP 52, of which 2 are padding.
-    for (const line of outside.trim().split('\n')) expect(Number(/length (\d+)$/.exec(line)?.[1])).toBeLessThan(1100);
+    for (const line of outside) expect(Number(/length (\d+)$/.exec(line)?.[1])).toBeLessThan(1100);
   });
 
   it('are as planned, and writes end', async () => {

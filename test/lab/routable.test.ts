@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { captured } from './capture.ts';
 import { eventually, Lab, type LabList, raven } from './harness.ts';
 import { lostDuring } from './loss.ts';
 import { ROUTABLE } from './topologies.ts';
@@ -50,22 +50,8 @@ const PLAIN = [
 const ENCRYPTED = PLAIN.map((link) => link.replace('none', 'yes'));
 
 /** What the internet carries while `work` runs, a line a packet. */
-async function captured(work: () => Promise<unknown>): Promise<string[]> {
-  const argv = ['netns', 'exec', `raven-${lab.name}-internet`, 'tcpdump', '-i', 'any', '-nn', '-l', '--immediate-mode', 'ip'];
-  const capture = spawn('ip', argv, { stdio: ['ignore', 'pipe', 'pipe'] });
-  try {
-    let seen = '';
-    capture.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
-    await new Promise((resolve) => capture.stderr.once('data', resolve));
-    await work();
-    const ended = new Promise((resolve) => capture.once('exit', resolve));
-    capture.kill('SIGTERM');
-    await ended;
-    return seen.split('\n');
-  } finally {
-    capture.kill('SIGKILL');
-  }
-}
+const onTheInternet = (work: () => Promise<unknown>): Promise<string[]> =>
+  captured({ netns: `raven-${lab.name}-internet`, dev: 'any', filter: ['ip'] }, work);
 
 const between = (lines: readonly string[], a: string, b: string) =>
   lines.filter((line) => line.includes(`${a}.`) && line.includes(`${b}.`));
@@ -85,7 +71,7 @@ describe('routable regions', () => {
   });
 
   it('send plain VXLAN between their gateways and nothing else, while other regions see only IPsec', async () => {
-    const lines = await captured(async () => {
+    const lines = await onTheInternet(async () => {
       await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-d2', '--bytes', '10000');
       await lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-b2', '--bytes', '10000');
     });
@@ -113,7 +99,7 @@ describe('routable regions', () => {
       expect(lost).toBeLessThanOrEqual(100);
       await lab.expectMatrix();
     }
-    const lines = await captured(() => lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-d2', '--bytes', '10000'));
+    const lines = await onTheInternet(() => lab.expectMatrix('--from', 'pod-a2', '--to', 'pod-d2', '--bytes', '10000'));
     expect(between(lines, '203.0.113.1', '10.9.0.10').filter((line) => !/\.4500: |ICMP/.test(line))).toEqual([]);
     for (const name of ['a1', 'a2', 'd1', 'd2']) await lab.settled(await lab.node(name));
   });
