@@ -17,7 +17,7 @@ export interface Monitor {
 }
 
 /** One nft transaction or one `ip -batch` is a burst of lines. */
-const QUIET_MS = 50;
+const QUIET_MS = 10;
 const RESTART_MIN_MS = 1_000;
 const RESTART_MAX_MS = 30_000;
 
