@@ -5,6 +5,10 @@ import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteV
 /** Ordinary nodes probe their exit at least once a second. Sooner than `IN_PLACE_MS`: those who moved on must not take the other one for the culprit. */
 const ALONE_MS = 1_300;
 const QUIET_MIN_MS = 1_150;
+/** At four probes a second, of machines that an agent never heard since it started: longer than ordinary nodes take from one probe of a standby to the next. */
+const ALONE_MISSES = 10;
+/** At four probes a second, of tunnels that were never heard, while another endpoint's are up. */
+const OUTDONE_MISSES = 8;
 const QUIET_MAX_MS = 10_000;
 /** What dropped packets may be cured, and nobody would know: it is tried again after this. */
 const SECOND_CHANCE_MS = 2_000;
@@ -17,10 +21,21 @@ const DOUBT_MS = 600_000;
 export function forwards(state: RerouteState, view: RerouteView, nowMs: number): boolean {
   const { node, own, tunnels, isBlocked } = view;
   if (!own.live.includes(node) || isBlocked || isDistrusted(state, nowMs) || isAlone(state, view, nowMs)) return false;
-  const measured = tunnels
-    .map((peer) => trackOf(state, 'tunnel', peer))
-    .filter(({ heardMs, misses }) => heardMs !== undefined || misses >= MISSES);
-  return measured.length === 0 || measured.some((track) => !isSilent('tunnel', track, nowMs));
+  const measured = tunnels.map((peer) => trackOf(state, 'tunnel', peer));
+  const heard = measured.filter(({ heardMs }) => heardMs !== undefined);
+  // Once one was heard, those that never were, and may still be being made, say nothing.
+  if (heard.length > 0) return heard.some((track) => !isSilent('tunnel', track, nowMs));
+  if (measured.length === 0) return true;
+  if (measured.every(({ misses }) => misses >= OUTDONE_MISSES) && isOutdone(state, view)) return false;
+  return measured.some((track) => !isSilent('tunnel', track, nowMs));
+}
+
+/** Another endpoint, which stands by, has tunnels. Then this one's uplink is more likely dead than all its tunnels still being made, and a move costs nothing. */
+function isOutdone(state: RerouteState, { node, own }: RerouteView): boolean {
+  return own.live.some((name) => {
+    const track = trackOf(state, 'lan', name);
+    return name !== node && isWell(track) && track.forwards && track.lanes.some(({ stance }) => stance === 'leaves');
+  });
 }
 
 /** All who send through it say that nothing gets across. */
@@ -33,11 +48,17 @@ export function isQuiet({ reportedMs }: RerouteState, nowMs: number): boolean {
   return reportedMs !== undefined && nowMs - reportedMs >= QUIET_MIN_MS && nowMs - reportedMs < QUIET_MAX_MS;
 }
 
-/** It was probed by ordinary nodes of its region and is no more, and reaches none of the other endpoints: it lost its LAN. */
-function isAlone(state: RerouteState, { node, own }: RerouteView, nowMs: number): boolean {
-  if (state.reportedMs === undefined || nowMs - state.reportedMs < ALONE_MS) return false;
-  const others = own.live.filter((name) => name !== node);
-  return others.length > 0 && others.every((name) => trackOf(state, 'lan', name).misses >= MISSES);
+/**
+ * It was probed by ordinary nodes of its region and is no more, and reaches none of the other endpoints: it lost its LAN. So did one that heard of
+ * none of them since it started.
+ */
+function isAlone(state: RerouteState, { node, own, hasOrdinary }: RerouteView, nowMs: number): boolean {
+  const { reportedMs } = state;
+  if (reportedMs !== undefined && nowMs - reportedMs < ALONE_MS) return false;
+  const others = own.live.filter((name) => name !== node).map((name) => trackOf(state, 'lan', name));
+  if (others.length === 0) return false;
+  if (reportedMs !== undefined) return others.every(({ misses }) => misses >= MISSES);
+  return hasOrdinary && others.every(({ heardMs, misses }) => heardMs === undefined && misses >= ALONE_MISSES);
 }
 
 /**

@@ -97,11 +97,11 @@ function isHasty({ node, region: { live }, nowMs }: Pick, { agreedMs }: Order): 
 function begin({ node, region: { live }, current, judge, saysOf, nowMs }: Pick, order: Order): Picked {
   const [first] = live;
   if (first === undefined) return { to: undefined, why: '' };
-  const isSettled = live.every((name) => judge(name).is !== 'unknown') || nowMs - order.sinceMs >= SETTLE_MS;
-  // An answer may still say that the others have moved on.
-  if (current === undefined && !isSettled) return { to: undefined, why: '', order };
   const good = live.filter((name) => judge(name).is === 'good');
   const carrying = good.filter((name) => saysOf(name).stance === 'carries');
+  const isSettled = carrying.length > 0 || live.every((name) => judge(name).is !== 'unknown') || nowMs - order.sinceMs >= SETTLE_MS;
+  // An answer may still say that the others have moved on.
+  if (current === undefined && !isSettled) return { to: undefined, why: '', order };
   const isWanted = good.includes(node) && good.some((name) => isLeaving(saysOf(name)));
   const known = carrying.length === 1 ? carrying[0] : isWanted ? node : judge(first).is === 'dead' ? good[0] : first;
   return { to: known ?? first, why: `${current ?? ''} is no live endpoint any more`, order };

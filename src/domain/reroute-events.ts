@@ -44,6 +44,8 @@ export type RerouteEvent =
 
 /** Until a new way is in place at both ends, and was probed three times. */
 const IN_PLACE_MS = 2_200;
+/** So many probes in a row without an answer may be the same gap for which others, who ask more often by then, blame an exit. */
+const LAPSE_MISSES = 2;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
 const CURED_MS = OPINION_MS + 200;
 
@@ -56,7 +58,7 @@ export function observe(state: RerouteState, event: RerouteEvent, lanes = ONE_LA
       const { kind, target, atMs } = event;
       const old = trackOf(state, kind, target);
       const now = heard(old, event);
-      const wellSinceMs = isWell(old) ? (now.wellSinceMs ?? atMs) : atMs;
+      const wellSinceMs = old.misses < LAPSE_MISSES ? (now.wellSinceMs ?? atMs) : atMs;
       return believe(withTrack(state, kind, target, { ...now, misses: 0, heardMs: atMs, wellSinceMs }), lanes, atMs);
     }
     case 'missed': {
@@ -128,12 +130,13 @@ function believe(state: RerouteState, lanes: Lanes, nowMs: number): RerouteState
     return users.some(({ works }) => works) && state.distrustedUntilMs > 0 ? { ...state, distrustedUntilMs: 0 } : state;
   const sinceMs = Math.max(...distrusts, ...users.map(({ usesSinceMs }) => usesSinceMs + IN_PLACE_MS), state.movedMs + IN_PLACE_MS);
   const inDoubt = new Set(users.map(({ lane }) => lane));
-  const answers = [...state.choices.entry.values()].some((name) => {
+  const answers = [...state.choices.entry].some(([region, name]) => {
     if (!inDoubt.has(lanes.get(name) ?? 0)) return false;
     const track = trackOf(state, 'tunnel', name);
     // What answers through another endpoint of its region says nothing of that one.
     if (leavesFirst(track)) return false;
-    return isWell(track) && (track.heardMs ?? 0) > sinceMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
+    const provenMs = Math.max(sinceMs, (state.entryMovedMs.get(region) ?? 0) + IN_PLACE_MS);
+    return isWell(track) && (track.heardMs ?? 0) > provenMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
   });
   return answers ? { ...state, distrustedUntilMs: nowMs + DISTRUST_MS } : state;
 }

@@ -41,6 +41,8 @@ export interface RerouteView {
   readonly isBlocked: boolean;
   /** Endpoints of the own region that others should take over from. */
   readonly drained: readonly string[];
+  /** The own region has nodes besides its live endpoints. */
+  readonly hasOrdinary: boolean;
 }
 
 export type Lanes = ReadonlyMap<string, number>;
@@ -56,7 +58,7 @@ export interface Track {
   /** Probes without an answer since the last answer. */
   readonly misses: number;
   readonly heardMs?: number;
-  /** Since when it answers without a silence; tunnel: by itself, not through another endpoint of its region. */
+  /** Since when it answers without a lapse; tunnel: by itself, not through another endpoint of its region. */
   readonly wellSinceMs?: number;
   /** When the last probe was sent that got no answer. */
   readonly missedMs?: number;
@@ -98,8 +100,10 @@ export interface RerouteState extends ChoiceMemory {
   readonly distrustedUntilMs: number;
   /** When that was last disregarded, since no other endpoint was any better. */
   readonly forgivenMs?: number;
-  /** When this node last chose another way. */
+  /** When this node last chose another exit. */
   readonly movedMs: number;
+  /** By region: when it last chose another entry. */
+  readonly entryMovedMs: ReadonlyMap<string, number>;
   /** When an ordinary node of the own region probed this one last. */
   readonly reportedMs?: number;
   /** When this node, as an endpoint, forwarded again after it had not; undefined while it does not, 0 when it always did. */
@@ -128,6 +132,7 @@ export const INITIAL_REROUTE: RerouteState = {
   reports: new Map(),
   distrustedUntilMs: 0,
   movedMs: 0,
+  entryMovedMs: new Map(),
   forwardsSinceMs: 0,
   choices: NO_CHOICES,
   orders: new Map(),

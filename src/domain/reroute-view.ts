@@ -64,6 +64,7 @@ export function planWatch(snapshot: Snapshot, node: string, { routes, findings }
       through: through.map((each) => [...each.keys()]),
       lanes: new Map(others.flatMap(({ live, lane }) => live.map(({ name }) => [name, lane]))),
       drained: own.live.filter(({ isDrained }) => isDrained).map(({ name }) => name),
+      hasOrdinary: own.nodes.length > own.live.length,
       isBlocked: findings.some(({ reason }) => reason === FORWARD_DROPPED),
     },
     probeIp: tunnel.size > 0 ? probeAddress(node) : undefined,

@@ -20,6 +20,22 @@ describe('an ordinary node', () => {
     expect([starting.exit, forwards(starting.state, starting.view, starting.nowMs)]).toEqual(['b3', false]);
   });
 
+  it('with tunnels that were never heard makes way after two seconds for one that stands by with its own up, not for one that may not have any', () => {
+    const says = (node: Node): boolean => forwards(node.state, node.view, node.nowMs);
+    const starting = new Node(endpoint('b1')).repeat(7, 'lan b3 leaves', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect([starting.exit, says(starting)]).toEqual(['b1', true]);
+    starting.step('lan b3 leaves', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect([starting.exit, says(starting)]).toEqual(['b3', false]);
+    for (const stance of ['waits', 'carries', '!forwards leaves'])
+      expect(says(new Node(endpoint('b1')).repeat(20, `lan b3 ${stance}`, 'tunnel a1 missed', 'tunnel a3 missed'))).toBe(true);
+  });
+
+  it('goes by the tunnels that it heard, whatever becomes of those that are being made', () => {
+    const node = new Node(endpoint('b1')).repeat(4, 'lan b3', 'tunnel a1', 'tunnel a3 missed');
+    node.repeat(3, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b3', false]);
+  });
+
   it('takes bytes that came out of a tunnel since a count of long ago for no sign of life now', () => {
     const node = new Node(endpoint('b1')).repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3').step('tunnel a1 bytes 7');
     node.repeat(20, 'lan b3', 'tunnel a1', 'tunnel a3').step('tunnel a1 bytes 9000', 'tunnel a1 missed', 'tunnel a3');
@@ -72,7 +88,8 @@ describe('an ordinary node', () => {
     expect(node.step('lan b1 carries', 'lan b3 leaves').exit).toBe('b1');
   });
 
-  it('starts with the endpoint that the others have moved to', () => {
+  it('starts with the endpoint that the others have moved to, and waits for nobody else once that one has said so', () => {
+    expect(new Node(ordinary).step('lan b3 carries').exit).toBe('b3');
     expect(new Node(ordinary).repeat(8, 'lan b1', 'lan b3 carries', 'through a1').exit).toBe('b3');
   });
 
@@ -180,6 +197,22 @@ describe('what the simulation found', () => {
     expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
   });
 
+  it('a gap of two probes may be why others say that nothing gets across', () => {
+    const node = copyOf(b1).repeat(2, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed', 'report b2 uses distrusts');
+    node.repeat(4, 'lan b3', 'tunnel a1', 'tunnel a3', 'report b2 uses distrusts');
+    expect(forwards(node.state, node.view, node.nowMs)).toBe(true);
+    node.repeat(8, 'lan b3', 'tunnel a1', 'tunnel a3', 'report b2 uses distrusts');
+    expect(forwards(node.state, node.view, node.nowMs)).toBe(false);
+  });
+
+  it('another entry of one region is no reason to doubt what the others of another prove', () => {
+    const view = { ...endpoint('b1'), others: ['a', 'c'].map((name) => ({ name, live: [`${name}1`, `${name}3`], isShared: false })) };
+    const all = ['lan b3', 'tunnel a1 carries', 'tunnel a3', 'tunnel c1 carries', 'tunnel c3'];
+    const node = new Node({ ...view, tunnels: ['a1', 'a3', 'c1', 'c3'] }).repeat(24, ...all, 'report b2 uses works');
+    node.step(...all, 'tunnel c1 !forwards', 'report b2 uses distrusts').step(...all, 'tunnel c1 !forwards', 'report b2 uses distrusts');
+    expect([node.entry('c'), forwards(node.state, node.view, node.nowMs)]).toEqual(['c3', false]);
+  });
+
   it('a node that has not heard that it is an endpoint does not say that it forwards', () => {
     expect(forwards(INITIAL_REROUTE, ordinary, 0)).toBe(false);
   });
@@ -239,6 +272,15 @@ describe('what the simulation found', () => {
     const lonely = copyOf(b1).repeat(8, 'lan b3 missed', 'tunnel a1');
     expect(forwards(lonely.state, lonely.view, lonely.nowMs)).toBe(false);
     const pair = new Node(endpoint('b1')).repeat(12, 'lan b3', 'tunnel a1', 'report b3 uses').repeat(8, 'lan b3 missed', 'tunnel a1');
+    expect(forwards(pair.state, pair.view, pair.nowMs)).toBe(true);
+  });
+
+  it('so does one that heard nothing on its LAN since it started, where ordinary nodes would have asked it', () => {
+    const started = new Node(endpoint('b1')).repeat(9, 'lan b3 missed', 'tunnel a1 carries');
+    expect(forwards(started.state, started.view, started.nowMs)).toBe(true);
+    started.step('lan b3 missed', 'tunnel a1 carries');
+    expect(forwards(started.state, started.view, started.nowMs)).toBe(false);
+    const pair = new Node({ ...endpoint('b1'), hasOrdinary: false }).repeat(40, 'lan b3 missed', 'tunnel a1 carries');
     expect(forwards(pair.state, pair.view, pair.nowMs)).toBe(true);
   });
 

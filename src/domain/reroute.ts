@@ -96,12 +96,14 @@ export function choose(
     }),
   );
   const left = view.through.flatMap((targets, lane) => (exits[lane] === state.choices.exits[lane] ? [] : targets));
-  const hasMoved =
-    exits.some((exit, lane) => exit !== state.choices.exits[lane]) ||
-    [...entry].some(([region, name]) => state.choices.entry.get(region) !== name);
+  const hasMoved = exits.some((exit, lane) => exit !== state.choices.exits[lane]);
+  const entryMovedMs = new Map(
+    [...entry].map(([region, name]) => [region, state.choices.entry.get(region) === name ? (state.entryMovedMs.get(region) ?? 0) : nowMs]),
+  );
   const forgotten = new Set(left.map((name) => `through/${name}`));
   const tracks = forgotten.size > 0 ? new Map([...state.tracks].filter(([key]) => !forgotten.has(key))) : state.tracks;
-  return { state: { ...state, tracks, orders, choices: { exits, entry }, movedMs: hasMoved ? nowMs : state.movedMs }, changes };
+  const movedMs = hasMoved ? nowMs : state.movedMs;
+  return { state: { ...state, tracks, orders, choices: { exits, entry }, movedMs, entryMovedMs }, changes };
 }
 
 interface Choice extends Omit<Pick, 'node' | 'order' | 'isUnproven' | 'drained' | 'nowMs'> {

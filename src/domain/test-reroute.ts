@@ -16,6 +16,7 @@ export const ordinary: RerouteView = {
   lanes: new Map(),
   isBlocked: false,
   drained: [],
+  hasOrdinary: true,
 };
 export const endpoint = (node: string): RerouteView => ({
   node,
@@ -26,6 +27,7 @@ export const endpoint = (node: string): RerouteView => ({
   lanes: new Map(),
   isBlocked: false,
   drained: [],
+  hasOrdinary: true,
 });
 
 /** A node that drives its reducer along a script of `what happened` at 250 ms a line. */
