@@ -1,4 +1,14 @@
-import { DISTRUST_MS, isSilent, isWell, MISSES, type RerouteState, type RerouteView, trackOf, UNHEARD_MISSES } from './reroute-state.ts';
+import {
+  DISTRUST_MS,
+  isSilent,
+  isWell,
+  MISSES,
+  type RerouteState,
+  type RerouteView,
+  trackOf,
+  UNHEARD_MISSES,
+  wasMade,
+} from './reroute-state.ts';
 
 /** What an endpoint makes of what it measured of itself. Pure. */
 
@@ -7,8 +17,6 @@ const ALONE_MS = 1_300;
 const QUIET_MIN_MS = 1_150;
 /** At four probes a second, of machines that an agent never heard since it started: longer than ordinary nodes take from one probe of a standby to the next. */
 const ALONE_MISSES = 10;
-/** At four probes a second, of tunnels that were never heard, while another endpoint's are up. */
-const OUTDONE_MISSES = 8;
 const QUIET_MAX_MS = 10_000;
 /** What dropped packets may be cured, and nobody would know: it is tried again after this. */
 const SECOND_CHANCE_MS = 2_000;
@@ -22,20 +30,10 @@ export function forwards(state: RerouteState, view: RerouteView, nowMs: number):
   const { node, own, tunnels, isBlocked } = view;
   if (!own.live.includes(node) || isBlocked || isDistrusted(state, nowMs) || isAlone(state, view, nowMs)) return false;
   const measured = tunnels.map((peer) => trackOf(state, 'tunnel', peer));
-  const heard = measured.filter(({ heardMs }) => heardMs !== undefined);
-  // Once one was heard, those that never were, and may still be being made, say nothing.
-  if (heard.length > 0) return heard.some((track) => !isSilent('tunnel', track, nowMs));
-  if (measured.length === 0) return true;
-  if (measured.every(({ misses }) => misses >= OUTDONE_MISSES) && isOutdone(state, view)) return false;
-  return measured.some((track) => !isSilent('tunnel', track, nowMs));
-}
-
-/** Another endpoint, which stands by, has tunnels. Then this one's uplink is more likely dead than all its tunnels still being made, and a move costs nothing. */
-function isOutdone(state: RerouteState, { node, own }: RerouteView): boolean {
-  return own.live.some((name) => {
-    const track = trackOf(state, 'lan', name);
-    return name !== node && isWell(track) && track.forwards && track.lanes.some(({ stance }) => stance === 'leaves');
-  });
+  const made = measured.filter(wasMade);
+  // Once one stood, those that may still be being made say nothing.
+  const asked = made.length > 0 ? made : measured;
+  return asked.length === 0 || asked.some((track) => !isSilent('tunnel', track, nowMs));
 }
 
 /** All who send through it say that nothing gets across. */

@@ -199,9 +199,15 @@ export function isWell({ heardMs, misses }: Track): boolean {
   return heardMs !== undefined && misses < MISSES;
 }
 
-/** Three probes without an answer, and no other sign of life. A tunnel that was never heard may still be being made: it has longer. */
-export function isSilent(kind: ProbeKind, { misses, heardMs, flowMs = 0 }: Track, nowMs: number): boolean {
-  return misses >= (kind === 'tunnel' && heardMs === undefined ? UNHEARD_MISSES : MISSES) && nowMs - flowMs >= FRESH_MS;
+/** A tunnel stood once: its peer was heard, or, before this agent started, bytes came out of it. */
+export function wasMade({ heardMs, bytes = 0 }: Track): boolean {
+  return heardMs !== undefined || bytes > 0;
+}
+
+/** Three probes without an answer, and no other sign of life. A tunnel that may still be being made has longer. */
+export function isSilent(kind: ProbeKind, track: Track, nowMs: number): boolean {
+  const { misses, flowMs = 0 } = track;
+  return misses >= (kind === 'tunnel' && !wasMade(track) ? UNHEARD_MISSES : MISSES) && nowMs - flowMs >= FRESH_MS;
 }
 
 /** Others of this region say that the endpoint which they use works, and it is not this one. */

@@ -185,7 +185,10 @@ function createCluster(world: World, { seed, spoil = (flags) => flags }: History
     const { kind, target } = fault;
     conditions.begin(fault);
     if (kind === 'power' || kind === 'agent') agents.get(target)?.stop();
-    if (kind === 'power') network.powerOff(target);
+    if (kind === 'power') {
+      network.powerOff(target);
+      probes.forget(target);
+    }
     if (kind === 'controller') controller.stop();
     touch();
     invariants.disturbed();

@@ -16,6 +16,8 @@ export interface Probes {
   flow(tunnels: ReadonlySet<string>): void;
   /** Bytes (of some unit) that came out of each of a node's tunnels, by peer. */
   received(node: string): ReadonlyMap<string, number>;
+  /** A machine went off, and what it had counted with it. */
+  forget(node: string): void;
   count(): number;
 }
 
@@ -98,6 +100,9 @@ export function createProbes({ world, network, agents, clock, spoil }: ProbePart
       const now = clock.now();
       const total = (tunnel: string): number => (counted.get(tunnel) ?? 0) + now - (flowing.get(tunnel) ?? now);
       return new Map(world.nodes.filter(({ isEndpoint }) => isEndpoint).map(({ name }) => [name, total(`${name}>${node}`)]));
+    },
+    forget: (node) => {
+      for (const tunnels of [counted, flowing]) for (const key of tunnels.keys()) if (key.endsWith(`>${node}`)) tunnels.delete(key);
     },
     count: () => sent,
   };
