@@ -22,7 +22,8 @@ export interface Pick {
   readonly nowMs: number;
 }
 
-export type Verdict = { readonly is: 'good' | 'unknown' } | { readonly is: 'dead'; readonly why: string };
+/** unheard: never answered. unknown: did, but does not now, and something else says that it lives. */
+export type Verdict = { readonly is: 'good' | 'unheard' | 'unknown' } | { readonly is: 'dead'; readonly why: string };
 
 export interface Picked {
   readonly to: string | undefined;
@@ -56,6 +57,9 @@ export function pickEndpoint(pick: Pick): Picked {
     const to = other ?? lastResort(pick, current);
     return { to, why: verdict.why, order: other === undefined && to === pick.node ? { ...kept, aloneMs: nowMs } : kept };
   }
+  const carrier =
+    kept.isGuess === true && verdict.is === 'unheard' ? good.find((name) => pick.saysOf(name).stance === 'carries') : undefined;
+  if (carrier !== undefined) return { to: carrier, why: `${carrier} carries for the region`, order: kept };
   const isHandedOver = kept.handedOverMs !== undefined && nowMs - kept.handedOverMs < HAND_OVER_MS;
   const better = verdict.is === 'good' && !isHandedOver && !isHasty(pick, kept) ? agree(pick, current, good, kept) : undefined;
   if (better !== undefined) return { ...better, order: { ...kept, agreedMs: nowMs } };
@@ -99,12 +103,18 @@ function begin({ node, region: { live }, current, judge, saysOf, nowMs }: Pick, 
   if (first === undefined) return { to: undefined, why: '' };
   const good = live.filter((name) => judge(name).is === 'good');
   const carrying = good.filter((name) => saysOf(name).stance === 'carries');
-  const isSettled = carrying.length > 0 || live.every((name) => judge(name).is !== 'unknown') || nowMs - order.sinceMs >= SETTLE_MS;
+  const isKnown = (name: string): boolean => ['good', 'dead'].includes(judge(name).is);
+  const isSettled = carrying.length > 0 || live.every(isKnown) || nowMs - order.sinceMs >= SETTLE_MS;
   // An answer may still say that the others have moved on.
   if (current === undefined && !isSettled) return { to: undefined, why: '', order };
   const isWanted = good.includes(node) && good.some((name) => isLeaving(saysOf(name)));
   const known = carrying.length === 1 ? carrying[0] : isWanted ? node : judge(first).is === 'dead' ? good[0] : first;
-  return { to: known ?? first, why: `${current ?? ''} is no live endpoint any more`, order };
+  const to = known ?? first;
+  return {
+    to,
+    why: `${current ?? ''} is no live endpoint any more`,
+    order: judge(to).is === 'unheard' ? { ...order, isGuess: true } : order,
+  };
 }
 
 /**

@@ -113,6 +113,8 @@ export interface RerouteState extends ChoiceMemory {
 export interface Order {
   readonly live: string;
   readonly sinceMs: number;
+  /** The first choice, of one that had not answered: gives way to one that says it carries. */
+  readonly isGuess?: true;
   /** Since when the controller has another order, whose first one does not answer yet. */
   readonly overdueSinceMs?: number;
   /** When the controller's change of order made this node the one that carries. */

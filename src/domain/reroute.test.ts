@@ -91,6 +91,13 @@ describe('an ordinary node', () => {
     expect(new Node(ordinary).repeat(8, 'lan b1', 'lan b3 carries', 'through a1').exit).toBe('b3');
   });
 
+  it('that had to guess goes over to the first that says it carries', () => {
+    const node = new Node(endpoint('b1')).repeat(8, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed');
+    expect(node.entry()).toBe('a1');
+    expect(node.step('lan b3', 'tunnel a1 missed', 'tunnel a3 leaves').entry()).toBe('a1');
+    expect(node.step('lan b3', 'tunnel a1 missed', 'tunnel a3 carries').entry()).toBe('a3');
+  });
+
   it('waits for the new choice of the controller to answer, but not for ever', () => {
     const node = well();
     node.view = { ...ordinary, own: { name: 'b', live: ['b4', 'b1'], isShared: false } };

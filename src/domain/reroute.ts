@@ -152,11 +152,16 @@ function judgeExit(state: RerouteState, view: RerouteView, name: string, nowMs: 
     return works ? { is: 'unknown' } : { is: 'dead', why: `${name} does not answer, ${track.misses} probes` };
   }
   if (track.misses < MISSES && !track.forwards) return { is: 'dead', why: `${name} says that it does not get packets to other regions` };
-  return { is: track.heardMs === undefined || track.misses >= MISSES ? 'unknown' : 'good' };
+  return { is: knownBy(track) };
+}
+
+function knownBy({ heardMs, misses }: Track): 'good' | 'unheard' | 'unknown' {
+  if (heardMs === undefined) return 'unheard';
+  return misses >= MISSES ? 'unknown' : 'good';
 }
 
 function judgeEntry(name: string, track: Track, nowMs: number): Verdict {
   if (isSilent('tunnel', track, nowMs)) return { is: 'dead', why: `${name} does not answer, ${track.misses} probes` };
   if (!track.forwards) return { is: 'dead', why: `${name} says that it does not forward` };
-  return { is: track.heardMs === undefined || track.misses >= MISSES ? 'unknown' : 'good' };
+  return { is: knownBy(track) };
 }

@@ -154,7 +154,10 @@ function createCluster(world: World, { seed, spoil = (flags) => flags }: History
       log: SILENT,
       wires: {
         setRouting: (plan) => network.setRouting(name, plan),
-        setTunnels: (plan) => network.setTunnels(name, plan),
+        setTunnels: (plan) => {
+          probes.retain(name, new Set(plan?.tunnels.map(({ peer }) => peer)));
+          network.setTunnels(name, plan);
+        },
         probe: (kind, target, flags, timeoutMs) => probes.send(node, kind, { target, flags, timeoutMs }),
         received: () => probes.received(name),
         tunnels: (plan) => links.of(name, plan),
@@ -187,7 +190,7 @@ function createCluster(world: World, { seed, spoil = (flags) => flags }: History
     if (kind === 'power' || kind === 'agent') agents.get(target)?.stop();
     if (kind === 'power') {
       network.powerOff(target);
-      probes.forget(target);
+      probes.retain(target, new Set());
     }
     if (kind === 'controller') controller.stop();
     touch();

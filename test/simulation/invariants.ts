@@ -1,6 +1,7 @@
 import { laneCount, laneOf } from '../../src/domain/lanes.ts';
 import type { Reroute } from '../../src/domain/reroute.ts';
 import type { Snapshot } from '../../src/domain/snapshot.ts';
+import { probeAddress } from '../../src/net/probe-address.ts';
 import type { SimAgent, Snapshots } from './agent.ts';
 import type { Api } from './api.ts';
 import { createEligible } from './eligible.ts';
@@ -231,6 +232,10 @@ export function createInvariants(parts: InvariantParts): Invariants {
     }
   }
 
+  function isTunnelUp(node: string, peer: string): boolean {
+    return network.walk(node, { src: probeAddress(node), dst: probeAddress(peer), kind: 'probe' }).end === 'delivered';
+  }
+
   function rerouted(node: string, { kind, region, lane: ownLane, from, to, why }: Reroute): void {
     const { regions } = truth();
     const [entered, own] = [region, agents.get(node)?.node.region].map((name) => regions.find((each) => each.name === name));
@@ -248,7 +253,8 @@ export function createInvariants(parts: InvariantParts): Invariants {
     const isRuled = why === 'the controller chose it' || node === returned;
     // One that has not heard that it is no endpoint any more loses its tunnels.
     const isEntitled = kind === 'exit' || own?.live.some(({ name }) => name === node) === true;
-    if (carrier !== undefined && from === carrier && !isRuled && isEntitled)
+    const isJoined = kind === 'exit' || isTunnelUp(node, from);
+    if (carrier !== undefined && from === carrier && !isRuled && isEntitled && isJoined)
       violateOnce('bounce', `${node}: ${from} → ${to}: ${why}; ${from} was well`);
   }
 

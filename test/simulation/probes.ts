@@ -16,8 +16,8 @@ export interface Probes {
   flow(tunnels: ReadonlySet<string>): void;
   /** Bytes (of some unit) that came out of each of a node's tunnels, by peer. */
   received(node: string): ReadonlyMap<string, number>;
-  /** A machine went off, and what it had counted with it. */
-  forget(node: string): void;
+  /** Of tunnels with others the node counts no more: they were taken down, or it went off. */
+  retain(node: string, peers: ReadonlySet<string>): void;
   count(): number;
 }
 
@@ -101,8 +101,12 @@ export function createProbes({ world, network, agents, clock, spoil }: ProbePart
       const total = (tunnel: string): number => (counted.get(tunnel) ?? 0) + now - (flowing.get(tunnel) ?? now);
       return new Map(world.nodes.filter(({ isEndpoint }) => isEndpoint).map(({ name }) => [name, total(`${name}>${node}`)]));
     },
-    forget: (node) => {
-      for (const tunnels of [counted, flowing]) for (const key of tunnels.keys()) if (key.endsWith(`>${node}`)) tunnels.delete(key);
+    retain: (node, peers) => {
+      for (const tunnels of [counted, flowing])
+        for (const key of tunnels.keys()) {
+          const [peer = '', at] = key.split('>');
+          if (at === node && !peers.has(peer)) tunnels.delete(key);
+        }
     },
     count: () => sent,
   };
