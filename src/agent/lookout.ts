@@ -59,6 +59,8 @@ export interface LookoutParts {
   readonly isBusy: (ownPackets: number) => boolean;
   /** Bytes that came out of each tunnel, by peer. */
   readonly received: () => Promise<ReadonlyMap<string, number>>;
+  /** The tunnel to a peer has fallen silent. */
+  readonly onSilence: (peer: string) => void;
   /** Choices made before the agent was restarted. */
   readonly kept: ChoiceMemory | undefined;
   readonly keep: (memory: ChoiceMemory) => void;
@@ -78,7 +80,7 @@ const DISTRUSTED: ForwardingFault = {
 };
 
 export function createLookout(parts: LookoutParts): Lookout {
-  const { overlay, tunnels, lan, openCaller, isBusy, received, kept, keep, onReroute, clock, log } = parts;
+  const { overlay, tunnels, lan, openCaller, isBusy, received, onSilence, kept, keep, onReroute, clock, log } = parts;
   const listeners: (() => void)[] = [];
   const callers = createCallers(openCaller, log);
   let state: RerouteState = { ...INITIAL_REROUTE, ...kept };
@@ -177,7 +179,9 @@ export function createLookout(parts: LookoutParts): Lookout {
       if (outcome === 'refused') take({ type: 'refused', target: name, atMs });
       if (kind === 'tunnel') await askBytes();
       take({ type: 'missed', kind, target: name, sentMs });
-      if (trackOf(state, kind, name).misses === 1) hurry();
+      const { misses } = trackOf(state, kind, name);
+      if (misses === 1) hurry();
+      if (kind === 'tunnel' && misses === MISSES) onSilence(name);
       decide();
     }
   }

@@ -3,6 +3,7 @@ import { openCaller, openEcho } from '../drivers/probe/echo.ts';
 import { createTrafficMeter } from '../drivers/probe/traffic.ts';
 import type { TunnelDriver } from '../drivers/tunnel/tunnel-driver.ts';
 import { systemClock } from '../lib/clock.ts';
+import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createChoiceFile, loadChoices } from './choice-file.ts';
 import { createEchoKeeper, type EchoKeeper } from './echo-keeper.ts';
@@ -29,6 +30,10 @@ export async function openLookout({ overlay, driver, runDir, observer, log }: Lo
     openCaller,
     isBusy: (ownPackets) => meter.isBusy(ownPackets),
     received: async () => new Map((await driver.list()).map(({ peer, bytesIn = 0 }) => [peer, bytesIn])),
+    onSilence: (peer) =>
+      void driver
+        .refreshAddress(peer)
+        .catch((error: unknown) => log.debug({ peer, error: messageOf(error) }, 'the peer could not be told our address')),
     kept: await loadChoices(runDir),
     keep: (memory) => choices.save(memory),
     onReroute: (reroute) => {

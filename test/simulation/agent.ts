@@ -150,6 +150,7 @@ export function createSimAgent(parts: AgentParts): SimAgent {
       openCaller: async (_, target) => caller(target as Ip),
       isBusy: () => world.isBusy,
       received: async () => wires.received(),
+      onSilence: () => undefined,
       kept,
       keep: (next) => void (memory = next),
       onReroute: (reroute) => onReroute(reroute),

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Tunnel, IpsecPlan } from '../../domain/node-plan.ts';
 import { isUp, reaches, tunnelDriverConformance } from '../tunnel/conformance.ts';
 import { createIpsecDriver, type IpsecDriver } from './ipsec-driver.ts';
+import { netnsExec } from '../exec/exec.ts';
 import { poll } from '../tunnel/process.ts';
 import { createTestbed, pidsIn, type Testbed, type TestNode } from '../tunnel/testbed.ts';
 import { connectVici } from './vici-client.ts';
@@ -187,6 +188,23 @@ describe.runIf(process.getuid?.() === 0)('charon in user space', { timeout: 60_0
     await again.set(widen(planA, 'remoteTs', '10.22.0.0/24'));
     await isOnlySa('10.22.0.0/24');
     expect(await pings).toBeGreaterThanOrEqual(58);
+  });
+
+  it('tells the peer at once where a NAT sends its packets from now, instead of when DPD asks', async () => {
+    const { a, b } = await beginPair();
+    await isAnswered(bed.node('b'), bed.node('a').inner);
+    const router = netnsExec(bed.router);
+    await router(['nft', 'insert rule ip nat post iifname to-b udp sport 4511 masquerade to :6000-6099']);
+    await router(['conntrack', '-F']);
+    expect(await pingAnswers(bed.node('b'), bed.node('a').inner, 3, 0.1)).toBe(0);
+    await b.refreshAddress('a');
+    expect(await pingAnswers(bed.node('b'), bed.node('a').inner, 20, 0.1)).toBeGreaterThan(10);
+    const [{ remote } = {}] = await a.list();
+    expect(remote?.port).toBeGreaterThanOrEqual(6000);
+    // Not the one that is called, and nobody that there is no tunnel to.
+    await a.refreshAddress('b');
+    await b.refreshAddress('c');
+    await isOnlySa('10.12.0.0/24');
   });
 
   it('brings back an SA that someone ended, and leaves foreign connections alone', async () => {

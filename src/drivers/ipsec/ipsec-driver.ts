@@ -14,6 +14,7 @@ import { createExternalCharon } from './external-charon.ts';
 import { createGreetings } from './greetings.ts';
 import type { IpsecDriverOptions } from './ipsec-options.ts';
 import { listIkeSas, observeCharon, replacedStates, unknownStates } from './observe.ts';
+import { isCarrying } from './sas.ts';
 import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
 import { reasonOf } from './reasons.ts';
 import { restartDelayMs } from '../tunnel/restart-delay.ts';
@@ -247,6 +248,18 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     }
   }
 
+  /**
+   * The kernel tells charon when authenticated ESP comes from elsewhere; kernel-libipsec does not, and charon itself would ask after `dpd_delay`. Only who calls
+   * can be behind the NAT. Any exchange does; renewing a CHILD_SA is one that loses no packet.
+   */
+  async function refreshAddress(peer: string): Promise<void> {
+    const connection = desired?.connections.find((each) => each.peer === peer);
+    if (dataPath !== 'user' || connection?.tunnel.initiate !== true) return;
+    const idle = (await currentSas()).filter(({ name, state, busy }) => name === connection.name && state === 'ESTABLISHED' && !busy);
+    const newest = idle.flatMap(({ children }) => children.filter(isCarrying)).toSorted((a, b) => b.id - a.id)[0];
+    if (newest !== undefined) await running?.client.request('rekey', { 'child-id': String(newest.id) });
+  }
+
   async function close(): Promise<void> {
     closed = true;
     alarm.cancel();
@@ -283,6 +296,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     start: () => exclusive(async () => void (await connected())),
     set,
     list,
+    refreshAddress,
     onChange: (listener) => void listeners.push(listener),
     close,
     cleanup,

@@ -134,6 +134,7 @@ export function createMemoryNetwork(): MemoryNetwork {
       start,
       set,
       list,
+      refreshAddress: async () => undefined,
       onChange(listener) {
         listeners.add(listener);
         daemon.listeners.add(listener);

@@ -37,6 +37,11 @@ export interface TunnelDriver<Plan extends TunnelPlan = TunnelPlan> {
   set(desired: Plan): Promise<void>;
   /** State of every planned tunnel, in order of peer. Reads only. */
   list(): Promise<readonly TunnelState[]>;
+  /**
+   * A tunnel has fallen silent: tells the peer at once where this node's packets come from now, in case a NAT on the way gives them another address than
+   * before (RFC 7296 §2.23). Does nothing where each packet tells it.
+   */
+  refreshAddress(peer: string): Promise<void>;
   /** Called when a tunnel came up or went, or the daemon was restarted: time to look again. */
   onChange(listener: () => void): void;
   /** Lets go of the daemon without stopping it. */

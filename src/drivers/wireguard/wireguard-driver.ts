@@ -269,6 +269,7 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
     start: () => exclusive(start),
     set,
     list,
+    refreshAddress: async () => undefined,
     onChange: (listener) => void listeners.push(listener),
     close,
     cleanup,
