@@ -1,10 +1,10 @@
 import { TABLE_FROM_REGIONS, VXLAN_DEVICE } from '../api/names.ts';
-import { type Cidr, cidrContainsIp, hostCidr, parseCidr, prefixLength } from '../net/cidr.ts';
+import { type Cidr, cidrContainsIp, hostCidr } from '../net/cidr.ts';
 import { familyOf, type Ip } from '../net/ip.ts';
 import type { NextHopAddresses } from './next-hop-address.ts';
 import type { Finding, Route } from './node-plan.ts';
 import type { PlainWays } from './plan-plain.ts';
-import type { GatewayNode, Region, RegionNode, Snapshot } from './snapshot.ts';
+import { type GatewayNode, podMatcher, type Region, type RegionNode, type Snapshot } from './snapshot.ts';
 import { isCarriable } from './subnets.ts';
 
 /** Addresses of nodes that are carried between regions (`--forward-node-ip`), each as a prefix of its own. */
@@ -106,17 +106,6 @@ function outerAddresses(own: Region, regions: readonly Region[]): ReadonlySet<Ip
     ...gateways.flatMap(({ publicAddress }) => publicAddress?.ip ?? []),
     ...gateways.filter(isOuter).flatMap(({ privateIp }) => privateIp ?? []),
   ]);
-}
-
-/** Whether an address lies inside any region's pod CIDRs; by prefix length, so that thousands of prefixes cost no more than a few. */
-function podMatcher(regions: readonly Region[]): (ip: Ip) => boolean {
-  const cidrs = new Set(regions.flatMap(({ nodes }) => nodes.flatMap(({ subnets }) => subnets)));
-  const lengths = new Set([...cidrs].filter((cidr) => familyOf(cidr) === 4).map(prefixLength));
-  return (ip) =>
-    [...lengths].some((length) => {
-      const around = parseCidr(`${ip}/${length}`);
-      return around !== undefined && cidrs.has(around);
-    });
 }
 
 /** A finding names so many addresses, and so many regions for each. */

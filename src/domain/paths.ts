@@ -5,7 +5,7 @@ import { addressFor, isCallable, relayBetween, relayOf } from './reach.ts';
 import { type Choices, NO_CHOICES } from './reroute-state.ts';
 import { hasChoice } from './live-endpoints.ts';
 import { judgePlainLink, type PlainLink, routableGateways } from './routable.ts';
-import type { GatewayNode, Region, Snapshot } from './snapshot.ts';
+import { type GatewayNode, podMatcher, type Region, type Snapshot } from './snapshot.ts';
 
 /** How a gateway node reaches one other region. */
 export interface Path {
@@ -77,15 +77,17 @@ export function choosePaths(own: Region, self: GatewayNode, snapshot: Snapshot, 
   const others = regions.filter(({ name, active }) => name !== own.name && active.length > 0);
   const relay = relayOf(own, regions);
   const routable = routableGateways(regions);
+  let isPod: ((ip: Ip) => boolean) | undefined;
+  const sight: Sight = { health, isPod: (ip) => (isPod ??= podMatcher(regions))(ip) };
   const plainTo = (peer: GatewayNode): PlainLink =>
     judgePlainLink(self, peer, {
       routable,
-      canWait: associate(self, peer, health) !== undefined && own.nodes.every(({ privateIp }) => privateIp !== peer.privateIp),
+      canWait: associate(self, peer, sight) !== undefined && own.nodes.every(({ privateIp }) => privateIp !== peer.privateIp),
       health: health.get(peer.name),
     });
   const linkTo = (peer: GatewayNode) => {
     const { isPlain, needsTunnel } = plainTo(peer);
-    const association = needsTunnel ? associate(self, peer, health) : undefined;
+    const association = needsTunnel ? associate(self, peer, sight) : undefined;
     const isUsable = isPlain || (association !== undefined && (isCallable(self, peer) || health.get(peer.name)?.up === true));
     return { peer, isPlain, association, isUsable };
   };
@@ -116,7 +118,13 @@ function byPeer<T extends { readonly peer: GatewayNode }>(links: readonly T[]): 
   return links.toSorted((a, b) => compareText(a.peer.name, b.peer.name));
 }
 
-function associate(self: GatewayNode, peer: GatewayNode, health: ReadonlyMap<string, LinkHealth>): Association | undefined {
+interface Sight {
+  readonly health: ReadonlyMap<string, LinkHealth>;
+  /** Routed into the overlay. */
+  readonly isPod: (ip: Ip) => boolean;
+}
+
+function associate(self: GatewayNode, peer: GatewayNode, { health, isPod }: Sight): Association | undefined {
   if (isCallable(self, peer)) {
     const remote = addressFor(peer, self);
     const back = addressFor(self, peer);
@@ -125,7 +133,8 @@ function associate(self: GatewayNode, peer: GatewayNode, health: ReadonlyMap<str
     const underlay = [remote, back].some((each) => each !== undefined && familyOf(each.ip) === 6) ? 6 : 4;
     return { peer, remote, initiate: remote !== undefined && ours, underlay };
   }
-  if (!sameSite(self, peer) || peer.privateIp === undefined) return undefined;
+  // A tunnel to an address of pods would lead into itself.
+  if (!sameSite(self, peer) || peer.privateIp === undefined || isPod(peer.privateIp)) return undefined;
   return { peer, remote: { ip: peer.privateIp, port: peer.port }, initiate: self.name < peer.name, underlay: familyOf(peer.privateIp) };
 }
 

@@ -7,7 +7,7 @@ import { type Family, familiesOf, familyOf, isGlobalIp, type Ip, parseIp } from 
 import { parseWgKey, type WgKey } from '../net/wg-key.ts';
 import { activeTunnels, liveEndpoints } from './live-endpoints.ts';
 import { usableSubnets } from './overlap.ts';
-import { isCarriable } from './subnets.ts';
+import { isCarriable, matcherOf } from './subnets.ts';
 
 /** The cluster as an agent needs it: parsed, sorted, free of what would harm others. */
 export interface Snapshot {
@@ -106,6 +106,11 @@ export function buildSnapshot(gateways: readonly Gateway[], tunnelEndpoints: rea
 /** The region that a node belongs to. */
 export function regionOfNode({ regions }: Snapshot, nodeName: string): Region | undefined {
   return regions.find(({ nodes }) => nodes.some(({ name }) => name === nodeName));
+}
+
+/** Whether an address lies inside any region's pod CIDRs. */
+export function podMatcher(regions: readonly Region[]): (ip: Ip) => boolean {
+  return matcherOf(regions.flatMap(({ nodes }) => nodes.flatMap(({ subnets }) => subnets)));
 }
 
 /** An object is never modified, so what was read from it stays true as long as it lives. */

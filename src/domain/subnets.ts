@@ -1,5 +1,5 @@
-import { type Cidr, cidrsOverlap, prefixLength } from '../net/cidr.ts';
-import { familyOf } from '../net/ip.ts';
+import { type Cidr, cidrsOverlap, parseCidr, prefixLength } from '../net/cidr.ts';
+import { familyOf, type Ip } from '../net/ip.ts';
 
 /** Wider prefixes swallow whole networks: no cluster has such pod CIDRs, a typing error has. */
 const WIDEST = { 4: 8, 6: 16 } as const;
@@ -18,4 +18,15 @@ const NEVER_PODS = [
 /** Whether a prefix may be carried between regions at all. */
 export function isCarriable(cidr: Cidr): boolean {
   return prefixLength(cidr) >= WIDEST[familyOf(cidr)] && !NEVER_PODS.some((range) => cidrsOverlap(range, cidr));
+}
+
+/** Whether an address lies inside one of these; by prefix length, so that thousands of prefixes cost no more than a few. */
+export function matcherOf(cidrs: readonly Cidr[]): (ip: Ip) => boolean {
+  const known = new Set(cidrs);
+  const lengths = [...new Set(cidrs.map((cidr) => `${familyOf(cidr)} ${prefixLength(cidr)}`))].map((key) => key.split(' ').map(Number));
+  return (ip) =>
+    lengths.some(([family, length]) => {
+      const around = family === familyOf(ip) ? parseCidr(`${ip}/${length}`) : undefined;
+      return around !== undefined && known.has(around);
+    });
 }
