@@ -2,21 +2,28 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../src/lib/errors.ts';
-import { benchMemory, benchStart } from './agent.ts';
+import { removeOwnLabs } from '../test/lab/harness.ts';
+import { benchMemory, benchStart, removeAgentHost } from './agent.ts';
 import { benchKubeChange } from './kube-change.ts';
 import { benchKubeController } from './kube-controller.ts';
 import { benchKubeRequests } from './kube-requests.ts';
 import { benchDriverChange } from './driver-change.ts';
-import { benchForwarding } from './forwarding.ts';
+import { benchForwarding, removeForwarding } from './forwarding.ts';
 import type { Driver } from './hand-made/hand-made.ts';
 import { benchRestarts } from './restarts.ts';
 import { benchThroughput } from './throughput.ts';
 
-/**
- * `make bench`: every figure of one run. Arguments choose parts: plan, memory, start, driver-change, restarts, kube-requests, kube-change, kube-controller, forwarding,
- * throughput, throughput-kernel. `--driver ipsec|wireguard` and `--rounds N` are for restarts and the last two, `--seconds N` for the last two: `node bench/bench.ts throughput --driver ipsec`.
- */
+const USAGE = (parts: readonly string[]): string => `bench: figures of this machine, those of Raven and of others in one run
+
+  bench [PART…]   ${parts.join(', ')}; all unless said
+
+  --driver ipsec|wireguard   only this one: restarts, throughput, throughput-kernel
+  --rounds N                 of the same three
+  --seconds N                of each run of the last two
+`;
 const DRIVERS: readonly Driver[] = ['ipsec', 'wireguard'];
+/** What fails because its lab goes down under it is no news. */
+let isInterrupted = false;
 const { values, positionals } = readArguments();
 const drivers = values.driver === undefined ? DRIVERS : DRIVERS.filter((name) => name === values.driver);
 if (drivers.length === 0) refuse(`no driver ${JSON.stringify(values.driver)}; there are: ${DRIVERS.join(', ')}`);
@@ -35,17 +42,28 @@ const parts = new Map<string, () => Promise<void>>([
   ['throughput-kernel', throughputInVm],
 ]);
 
-const wanted = positionals.length > 0 ? positionals : [...parts.keys()];
-for (const name of wanted) {
-  const part = parts.get(name);
-  if (part === undefined) refuse(`no part ${JSON.stringify(name)}; there are: ${[...parts.keys()].join(', ')}`);
-  await part();
+if (values.help) {
+  process.stdout.write(USAGE([...parts.keys()]));
+  process.exit(0);
+}
+for (const name of ['seconds', 'rounds'] as const) count(name, 1);
+const wanted = (positionals.length > 0 ? positionals : [...parts.keys()]).map(
+  (name) => parts.get(name) ?? refuse(`no part ${JSON.stringify(name)}; there are: ${[...parts.keys()].join(', ')}`),
+);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void interrupted());
+try {
+  for (const part of wanted) await part();
+} catch (error) {
+  if (!isInterrupted) throw error;
 }
 
 function readArguments() {
   const option = { type: 'string' } as const;
   try {
-    return parseArgs({ allowPositionals: true, options: { driver: option, seconds: option, rounds: option } });
+    return parseArgs({
+      allowPositionals: true,
+      options: { driver: option, seconds: option, rounds: option, help: { type: 'boolean', short: 'h' } },
+    });
   } catch (error) {
     return refuse(messageOf(error));
   }
@@ -54,6 +72,16 @@ function readArguments() {
 function count(name: 'seconds' | 'rounds', otherwise: number): number {
   const number = Number(values[name] ?? otherwise);
   return Number.isInteger(number) && number > 0 ? number : refuse(`--${name}: ${values[name]} is not a whole number above 0`);
+}
+
+/** What the part that runs has built goes with it. */
+async function interrupted(): Promise<void> {
+  isInterrupted = true;
+  process.stderr.write('\ninterrupted: taking down what was built\n');
+  await removeOwnLabs();
+  await removeForwarding();
+  await removeAgentHost();
+  process.exit(130);
 }
 
 function refuse(why: string): never {

@@ -100,7 +100,7 @@ function cells(measured: ReadonlyMap<string, readonly number[]>, [name, way]: [s
 
 /** In fresh namespaces: one that ever had a rule of its own keeps the slower lookup (kernel, `fib4_has_custom_rules`). */
 async function measureSetup(setup: Setup): Promise<Map<Way, number>> {
-  await remove();
+  await removeForwarding();
   try {
     await build(setup);
     const results = new Map<Way, number>();
@@ -110,11 +110,12 @@ async function measureSetup(setup: Setup): Promise<Map<Way, number>> {
     }
     return results;
   } finally {
-    await remove();
+    await removeForwarding();
   }
 }
 
-async function remove(): Promise<void> {
+/** Works when there is nothing. */
+export async function removeForwarding(): Promise<void> {
   for (const name of Object.values(NAMES)) await hostExec(['ip', 'netns', 'del', name]).catch(() => undefined);
 }
 

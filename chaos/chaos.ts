@@ -3,7 +3,7 @@ import { UserError } from '../src/lib/errors.ts';
 import type { Lab } from '../test/lab/harness.ts';
 import type { Fault } from './fault.ts';
 import { FAULTS, faultsFor } from './faults/faults.ts';
-import { type Options, parseOptions } from './options.ts';
+import { type Options, parseOptions, USAGE } from './options.ts';
 import { formatReports, type RigReport } from './report.ts';
 import { Rig } from './rig.ts';
 import { type Round, runRound } from './round.ts';
@@ -33,6 +33,10 @@ try {
 }
 
 async function main(options: Options): Promise<number> {
+  if (options.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
   if (options.list) {
     for (const { name, requirement, what } of options.faults) process.stdout.write(`${name.padEnd(26)} ${requirement.padEnd(4)} ${what}\n`);
     return 0;

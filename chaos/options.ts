@@ -18,6 +18,7 @@ export interface Options {
   readonly cutSeconds: number;
   readonly output: 'text' | 'json';
   readonly list: boolean;
+  readonly help: boolean;
 }
 
 /** Pods carry on a measurement for an hour. */
@@ -40,7 +41,7 @@ export const USAGE = `chaos: harm to the rig, and what it costs others
 
 /** @throws {UserError} naming the option */
 export function parseOptions(args: readonly string[]): Options {
-  const { driver, store, fault, rounds, cut, soak, seed, output, list } = parse(args);
+  const { driver, store, fault, rounds, cut, soak, seed, output, list, help } = parse(args);
   return {
     drivers: words('--driver', driver, DRIVERS),
     stores: words('--store', store, STORES),
@@ -51,6 +52,7 @@ export function parseOptions(args: readonly string[]): Options {
     cutSeconds: count('--cut', cut, { min: 1, max: MAX_SECONDS }),
     output: output === 'text' || output === 'json' ? output : wrong('-o', `must be text or json, not ${JSON.stringify(output)}`),
     list,
+    help,
   };
 }
 
@@ -69,6 +71,7 @@ function parse(args: readonly string[]) {
         seed: { ...text, default: '1' },
         output: { ...text, short: 'o', default: 'text' },
         list: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     }).values;
   } catch (error) {

@@ -96,6 +96,13 @@ export async function must(argv: readonly [string, ...string[]], stdin?: string)
 
 export const raven = (...args: string[]): Promise<Result> => run([RAVEN, ...args]);
 
+const standing = new Set<Lab>();
+
+/** For programs that are interrupted: takes down every lab that this process brought up. */
+export async function removeOwnLabs(): Promise<void> {
+  for (const lab of standing) await lab.down();
+}
+
 /** A running lab; `down` removes it. */
 export class Lab {
   readonly name: string;
@@ -106,6 +113,7 @@ export class Lab {
 
   static async up(topology: string, ...options: string[]): Promise<Lab> {
     const lab = new Lab(`t${process.pid}-${(serial++).toString(36)}`);
+    standing.add(lab);
     const { code, stderr } = await raven('lab', 'up', topology, '--name', lab.name, ...options);
     if (code !== 0) {
       const logs = await run([
@@ -121,6 +129,7 @@ export class Lab {
 
   async down(): Promise<void> {
     await raven('lab', 'down', '--name', this.name);
+    standing.delete(this);
   }
 
   async list(): Promise<LabList> {

@@ -7,12 +7,6 @@ import { INVARIANTS, type Invariant } from './invariants.ts';
 import { shrinkFaults } from './shrink.ts';
 import { formatWorld, hasShared } from './world.ts';
 
-/**
- * `node test/simulation/run.ts [--histories N] [--first SEED] [--jobs N]` plays many histories and judges them;
- * `node test/simulation/run.ts --seed N [-v]` plays one, -v with all that happens. See docs/simulation.md.
- * Ctrl-C ends it early and sums up. Exit code: 0 all held, 1 something was violated, 2 wrong arguments.
- */
-
 /** What is kept of a history among thousands. */
 interface Outcome {
   readonly seed: number;
@@ -25,6 +19,16 @@ interface Outcome {
 }
 
 const HISTORIES = 10_000;
+const USAGE = `simulation: many random histories of a controller and its agents, on a virtual clock (docs/simulation.md)
+
+  --histories N   how many; ${HISTORIES} unless said
+  --first SEED    the seed of the first; the others follow; 1 unless said
+  --jobs N        at a time; as many as there are processors unless said
+  --seed N        play this one and tell it
+  -v, --verbose   and all that happens in it
+
+Ctrl-C ends it early and sums up. Exit code: 0 all held, 1 something was violated, 2 wrong arguments.
+`;
 /** So many that fail are shrunk and told in full. */
 const TOLD_MAX = 3;
 /** A share of one worker's work, so that fast ones take more. */
@@ -41,6 +45,10 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`simulation: ${error instanceof Error ? error.message : String(error)}\n`);
     return 2;
   }
+  if (options.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
   if (options.seed !== undefined) return tell(options.seed, options.verbose);
   const outcomes = await playAll(options);
   const bad = outcomes.filter(({ violated }) => violated.length > 0);
@@ -50,6 +58,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 interface Options {
+  readonly help: boolean;
   readonly seed: number | undefined;
   readonly verbose: boolean;
   readonly histories: number;
@@ -66,19 +75,22 @@ function readOptions(argv: readonly string[]): Options {
       histories: { type: 'string', default: String(HISTORIES) },
       first: { type: 'string', default: '1' },
       jobs: { type: 'string', default: String(availableParallelism()) },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   });
   return {
+    help: values.help,
     seed: values.seed === undefined ? undefined : whole('--seed', values.seed),
     verbose: values.verbose,
-    histories: whole('--histories', values.histories),
+    histories: whole('--histories', values.histories, 1),
     first: whole('--first', values.first),
-    jobs: Math.max(1, whole('--jobs', values.jobs)),
+    jobs: whole('--jobs', values.jobs, 1),
   };
 }
 
-function whole(name: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new Error(`${name}: ${JSON.stringify(text)} is no whole number from 0 to 999999999`);
+function whole(name: string, text: string, min = 0): number {
+  if (!/^\d{1,9}$/.test(text) || Number(text) < min)
+    throw new Error(`${name}: ${JSON.stringify(text)} is no whole number from ${min} to 999999999`);
   return Number(text);
 }
 
