@@ -36,7 +36,14 @@ export function statementWithin(state: RerouteState, view: RerouteView, receiver
 export function statementAcross(state: RerouteState, view: RerouteView, peer: string | undefined, nowMs: number): Statement {
   const { lanes, ...all } = statementWithin(state, view, undefined, nowMs);
   const lane = view.lanes.get(peer ?? '') ?? 0;
-  return { ...all, lanes: lanes.slice(lane, lane + 1) };
+  const uses = peer !== undefined && sendsTo(state, view, peer);
+  return { ...all, lanes: lanes.slice(lane, lane + 1).map((each) => ({ ...each, uses })) };
+}
+
+/** Whether packets for a far endpoint's region go to that one. */
+function sendsTo({ choices }: RerouteState, { others }: RerouteView, peer: string): boolean {
+  const region = others.find(({ live }) => live.includes(peer));
+  return region !== undefined && (choices.entry.get(region.name) ?? region.live[0]) === peer;
 }
 
 /** Whoever has not decided yet must not call others back. */

@@ -110,11 +110,10 @@ function begin({ node, region: { live }, current, judge, saysOf, nowMs }: Pick, 
   const isWanted = good.includes(node) && good.some((name) => isLeaving(saysOf(name)));
   const known = carrying.length === 1 ? carrying[0] : isWanted ? node : judge(first).is === 'dead' ? good[0] : first;
   const to = known ?? first;
-  return {
-    to,
-    why: `${current ?? ''} is no live endpoint any more`,
-    order: judge(to).is === 'unheard' ? { ...order, isGuess: true } : order,
-  };
+  const isGuess = judge(to).is === 'unheard';
+  const isRuled = current !== undefined && to === node && to === first;
+  const kept = { ...order, ...(isGuess && { isGuess }), ...(isRuled && { ruledMs: nowMs }) };
+  return { to, why: `${current ?? ''} is no live endpoint any more`, order: kept };
 }
 
 /**

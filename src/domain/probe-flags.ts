@@ -17,7 +17,7 @@ export interface LaneStatement {
   readonly stance: Stance | undefined;
   /** It carries because the controller changed its order. */
   readonly ruled: boolean;
-  /** The receiver is the exit of the sender. */
+  /** The receiver is the exit of the sender; across: the sender's packets for the receiver's region go to it. */
   readonly uses: boolean;
   /** Packets of the sender get through its exit. */
   readonly works: boolean;

@@ -19,7 +19,7 @@ import {
 /** What an endpoint says about itself. */
 interface Saying {
   readonly forwards: boolean;
-  readonly lanes: readonly { readonly stance: Stance | undefined; readonly ruled?: boolean }[];
+  readonly lanes: readonly { readonly stance: Stance | undefined; readonly ruled?: boolean; readonly uses?: boolean }[];
   readonly atMs: number;
 }
 
@@ -42,8 +42,10 @@ export type RerouteEvent =
       readonly atMs: number;
     };
 
-/** Until a new way is in place at both ends, and was probed three times. */
+/** Until a new way through the tunnels is in place at both ends, and was probed three times. */
 const IN_PLACE_MS = 2_200;
+/** The same within a region, where nothing has to be agreed upon. */
+const IN_PLACE_WITHIN_MS = 1_300;
 /** So many probes in a row without an answer may be the same gap for which others, who ask more often by then, blame an exit. */
 const LAPSE_MISSES = 2;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
@@ -95,9 +97,10 @@ export function observe(state: RerouteState, event: RerouteEvent, lanes = ONE_LA
 }
 
 function heard(old: Track, { forwards: does, lanes: said, atMs }: Saying): Track {
-  const lanes = said.map(({ stance, ruled = false }, lane) => ({
+  const lanes = said.map(({ stance, ruled = false, uses = false }, lane) => ({
     stance,
     ...(ruled && { ruledSinceMs: old.lanes[lane]?.ruledSinceMs ?? atMs }),
+    ...(uses && { usesSinceMs: old.lanes[lane]?.usesSinceMs ?? atMs }),
   }));
   return {
     ...old,
@@ -128,14 +131,17 @@ function believe(state: RerouteState, lanes: Lanes, nowMs: number): RerouteState
   const distrusts = users.flatMap(({ distrustsSinceMs }) => distrustsSinceMs ?? []);
   if (distrusts.length < users.length)
     return users.some(({ works }) => works) && state.distrustedUntilMs > 0 ? { ...state, distrustedUntilMs: 0 } : state;
-  const sinceMs = Math.max(...distrusts, ...users.map(({ usesSinceMs }) => usesSinceMs + IN_PLACE_MS), state.movedMs + IN_PLACE_MS);
+  const sinceMs = Math.max(...distrusts, ...users.map(({ usesSinceMs }) => usesSinceMs + IN_PLACE_WITHIN_MS), state.movedMs + IN_PLACE_MS);
   const inDoubt = new Set(users.map(({ lane }) => lane));
   const answers = [...state.choices.entry].some(([region, name]) => {
     if (!inDoubt.has(lanes.get(name) ?? 0)) return false;
     const track = trackOf(state, 'tunnel', name);
     // What answers through another endpoint of its region says nothing of that one.
     if (leavesFirst(track)) return false;
-    const provenMs = Math.max(sinceMs, (state.entryMovedMs.get(region) ?? 0) + IN_PLACE_MS);
+    // Answers that enter the region elsewhere say nothing of this one either.
+    const usesSinceMs = track.lanes[0]?.usesSinceMs;
+    if (usesSinceMs === undefined) return false;
+    const provenMs = Math.max(sinceMs, (state.entryMovedMs.get(region) ?? 0) + IN_PLACE_MS, usesSinceMs + IN_PLACE_MS);
     return isWell(track) && (track.heardMs ?? 0) > provenMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
   });
   return answers ? { ...state, distrustedUntilMs: nowMs + DISTRUST_MS } : state;

@@ -52,6 +52,8 @@ export interface LaneTrack {
   readonly stance?: Stance | undefined;
   /** When it began to say that it carries because the controller changed its order. */
   readonly ruledSinceMs?: number;
+  /** tunnel: since when it says that it sends the packets for our region to us. */
+  readonly usesSinceMs?: number;
 }
 
 export interface Track {

@@ -78,7 +78,9 @@ export class ScriptedNode {
       word === 'carries' || word === 'leaves' || word === 'waits' ? [{ stance: word }] : word === '-' ? [{ stance: undefined }] : [],
     );
     const ruled = has('ruled');
-    return { type: 'answered', kind, target, forwards: !has('!forwards'), lanes: lanes.map((lane) => ({ ...lane, ruled })), atMs };
+    const uses = kind === 'tunnel' && !has('!uses');
+    const said = (lanes.length === 0 ? [{ stance: undefined }] : lanes).map((lane) => ({ ...lane, ruled, uses }));
+    return { type: 'answered', kind, target, forwards: !has('!forwards'), lanes: said, atMs };
   }
 
   get exit(): string | undefined {
