@@ -1,7 +1,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { forwards } from './own-forwarding.ts';
-import { statementWithin } from './own-statement.ts';
+import { statementAcross, statementWithin } from './own-statement.ts';
 import { INITIAL_REROUTE, type RerouteView } from './reroute-state.ts';
 import { endpoint, ordinary, ScriptedNode as Node, well } from './test-reroute.ts';
 
@@ -216,6 +216,27 @@ describe('what the simulation found', () => {
     const node = new Node({ ...view, tunnels: ['a1', 'a3', 'c1', 'c3'] }).repeat(24, ...all, 'report b2 uses works');
     node.step(...all, 'tunnel c1 !forwards', 'report b2 uses distrusts').step(...all, 'tunnel c1 !forwards', 'report b2 uses distrusts');
     expect([node.entry('c'), forwards(node.state, node.view, node.nowMs)]).toEqual(['c3', false]);
+  });
+
+  it('who sends our packets to the other endpoint of our region proves nothing, until some time after it sends them to us', () => {
+    const says = ({ state, view, nowMs }: Node): boolean => forwards(state, view, nowMs);
+    const node = copyOf(b1).repeat(20, 'lan b3', 'tunnel a1 carries !uses', 'tunnel a3', 'report b2 uses distrusts');
+    expect(says(node.repeat(8, 'lan b3', 'tunnel a1 carries', 'tunnel a3', 'report b2 uses distrusts'))).toBe(true);
+    expect(says(node.repeat(4, 'lan b3', 'tunnel a1 carries', 'tunnel a3', 'report b2 uses distrusts'))).toBe(false);
+  });
+
+  it('each endpoint says so to those that it sends to', () => {
+    const uses = (peer: string): unknown => statementAcross(b1.state, b1.view, peer, b1.nowMs).lanes[0]?.uses;
+    expect(['a1', 'a3', 'x9'].map(uses)).toEqual([true, false, false]);
+  });
+
+  it('an endpoint that the controller put in the place of one it dropped says so, for that one may not have heard of it', () => {
+    const ruled = ({ state, view, nowMs }: Node): unknown => statementWithin(state, view, undefined, nowMs).lanes[0]?.ruled;
+    const b3 = up('b3');
+    expect([b3.exit, ruled(b3)]).toEqual(['b1', false]);
+    b3.view = { ...endpoint('b3'), own: { name: 'b', live: ['b3', 'b4'], isShared: false } };
+    b3.step('tunnel a1 carries');
+    expect([b3.exit, ruled(b3)]).toEqual(['b3', true]);
   });
 
   it('a node that has not heard that it is an endpoint does not say that it forwards', () => {

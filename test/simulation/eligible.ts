@@ -2,6 +2,7 @@ import { liveEndpoints } from '../../src/domain/live-endpoints.ts';
 import type { SimAgent } from './agent.ts';
 import type { Api } from './api.ts';
 import type { Conditions } from './faults.ts';
+import type { VirtualClock } from './virtual-clock.ts';
 import type { NodeShape, World } from './world.ts';
 
 /** Which pairs of nodes must reach each other, whatever is broken: there is a live endpoint, and a live path, on both sides. */
@@ -20,12 +21,18 @@ export interface EligibleParts {
   readonly conditions: Conditions;
   readonly agents: ReadonlyMap<string, SimAgent>;
   readonly api: Api;
+  readonly clock: Pick<VirtualClock, 'now'>;
 }
 
 /** What a gateway whose agent is away would have to act upon. */
 const HARD = ['power', 'uplink', 'lan', 'forward', 'region'] as const;
 
-export function createEligible({ world, conditions, agents, api }: EligibleParts): Eligible {
+/** Endpoints that all dropped packets take turns each 10 s (`FORGIVE_MS`); then as long as any failover may take. */
+export const TURN_MS = 13_000;
+
+export function createEligible({ world, conditions, agents, api, clock }: EligibleParts): Eligible {
+  /** When each endpoint dropped packets last. */
+  const droppedMs = new Map<string, number>();
   /** Endpoints whose agent is, or was, away while something happened that it should have acted upon. */
   const overtaken = new Set<string>();
   let fitOf = new Map<string, readonly string[]>();
@@ -38,6 +45,7 @@ export function createEligible({ world, conditions, agents, api }: EligibleParts
       if (isAwake(name) || conditions.has('power', name)) overtaken.delete(name);
       else if (isHard) overtaken.add(name);
     }
+    for (const { name } of world.nodes) if (conditions.has('forward', name)) droppedMs.set(name, clock.now());
     fitOf = new Map(world.regions.map(({ name }) => [name, conditions.has('region', name) ? [] : everywhereLive(name).filter(isFit)]));
     excuseOf = new Map(
       [...live].map(([name, names]) => {
@@ -47,6 +55,8 @@ export function createEligible({ world, conditions, agents, api }: EligibleParts
         if (unaware !== undefined) return [name, `${unaware} has not heard that it is an endpoint now`];
         const dropping = names.find((node) => conditions.has('forward', node));
         if (dropping !== undefined && !hasOrdinary(name)) return [name, `nobody of region ${name} sends packets through ${dropping}`];
+        const isInTurns = names.length > 1 && names.every((node) => clock.now() - (droppedMs.get(node) ?? -Infinity) < TURN_MS);
+        if (isInTurns) return [name, `all of ${names.join(' and ')} dropped packets of late: they take turns`];
         const asleep = names.find((node) => overtaken.has(node));
         return [name, asleep && `the agent of ${asleep} is away while others fail`];
       }),

@@ -4,7 +4,7 @@ import type { Snapshot } from '../../src/domain/snapshot.ts';
 import { probeAddress } from '../../src/net/probe-address.ts';
 import type { SimAgent, Snapshots } from './agent.ts';
 import type { Api } from './api.ts';
-import { createEligible } from './eligible.ts';
+import { createEligible, TURN_MS } from './eligible.ts';
 import type { Conditions, Fault, FaultKind } from './faults.ts';
 import { type Lane, lanesOf } from './lanes-of.ts';
 import type { Network, Walk } from './network.ts';
@@ -84,7 +84,7 @@ export function createInvariants(parts: InvariantParts): Invariants {
   const { world, conditions, network, agents, api, snapshots, clock, say, onFlows } = parts;
   const violations: Violation[] = [];
   const outagesMs: number[] = [];
-  const eligible = createEligible({ world, conditions, agents, api });
+  const eligible = createEligible({ world, conditions, agents, api, clock });
   const pairs = world.nodes.flatMap((from) => world.nodes.filter((to) => to.region !== from.region).map((to) => ({ from, to })));
   const budgetMs = world.isBusy ? BOUNDS.reachableMs : BOUNDS.idleReachableMs;
   let outages = new Map<string, Since>();
@@ -171,6 +171,8 @@ export function createInvariants(parts: InvariantParts): Invariants {
     outages = new Map([...outages].map(([key, { walk }]) => [key, { sinceMs: now, walk }]));
     loops = new Map([...loops].map(([key, { walk }]) => [key, { sinceMs: now, walk }]));
     if (outages.size > 0) clock.after(budgetMs + 1, changed);
+    // An excuse ends then.
+    clock.after(TURN_MS + 1, changed);
     changed();
   }
 
