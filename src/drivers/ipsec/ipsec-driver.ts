@@ -14,7 +14,7 @@ import { createExternalCharon } from './external-charon.ts';
 import { createGreetings } from './greetings.ts';
 import type { IpsecDriverOptions } from './ipsec-options.ts';
 import { listIkeSas, observeCharon, replacedStates, unknownStates } from './observe.ts';
-import { isCarrying } from './sas.ts';
+import { renewableChild } from './sas.ts';
 import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
 import { reasonOf } from './reasons.ts';
 import { restartDelayMs } from '../tunnel/restart-delay.ts';
@@ -255,9 +255,8 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   async function refreshAddress(peer: string): Promise<void> {
     const connection = desired?.connections.find((each) => each.peer === peer);
     if (dataPath !== 'user' || connection?.tunnel.initiate !== true) return;
-    const idle = (await currentSas()).filter(({ name, state, busy }) => name === connection.name && state === 'ESTABLISHED' && !busy);
-    const newest = idle.flatMap(({ children }) => children.filter(isCarrying)).toSorted((a, b) => b.id - a.id)[0];
-    if (newest !== undefined) await running?.client.request('rekey', { 'child-id': String(newest.id) });
+    const child = renewableChild(await currentSas(), connection.name);
+    if (child !== undefined) await running?.client.request('rekey', { 'child-id': String(child.id) });
   }
 
   async function close(): Promise<void> {

@@ -54,6 +54,12 @@ export function isCarrying({ state }: ChildSa): boolean {
   return state === 'INSTALLED' || state === 'REKEYING' || state === 'UPDATING';
 }
 
+/** The newest CHILD_SA of a connection that carries packets, unless its IKE_SA has something else to do. */
+export function renewableChild(ikeSas: readonly IkeSa[], connection: string): ChildSa | undefined {
+  const idle = ikeSas.filter(({ name, state, busy }) => name === connection && state === 'ESTABLISHED' && !busy);
+  return idle.flatMap(({ children }) => children.filter(isCarrying)).toSorted((a, b) => b.id - a.id)[0];
+}
+
 function toIkeSa(name: string, sa: ViciMessage): IkeSa {
   const established = textAt(sa, 'established');
   return {
