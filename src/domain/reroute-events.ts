@@ -46,6 +46,8 @@ export type RerouteEvent =
 const IN_PLACE_MS = 2_200;
 /** The same within a region, where nothing has to be agreed upon. */
 const IN_PLACE_WITHIN_MS = 1_300;
+/** The same at the far end alone, which says when it began. */
+const IN_PLACE_THERE_MS = 1_500;
 /** So many probes in a row without an answer may be the same gap for which others, who ask more often by then, blame an exit. */
 const LAPSE_MISSES = 2;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
@@ -141,7 +143,7 @@ function believe(state: RerouteState, lanes: Lanes, nowMs: number): RerouteState
     // Answers that enter the region elsewhere say nothing of this one either.
     const usesSinceMs = track.lanes[0]?.usesSinceMs;
     if (usesSinceMs === undefined) return false;
-    const provenMs = Math.max(sinceMs, (state.entryMovedMs.get(region) ?? 0) + IN_PLACE_MS, usesSinceMs + IN_PLACE_MS);
+    const provenMs = Math.max(sinceMs, (state.entryMovedMs.get(region) ?? 0) + IN_PLACE_MS, usesSinceMs + IN_PLACE_THERE_MS);
     return isWell(track) && (track.heardMs ?? 0) > provenMs && nowMs - (track.wellSinceMs ?? nowMs) >= CURED_MS;
   });
   return answers ? { ...state, distrustedUntilMs: nowMs + DISTRUST_MS } : state;

@@ -159,7 +159,7 @@ export const DISTRUST_MS = 60_000;
 /** What others say of a way is of probes no older than this, at the end of the longest time that an answer may take. */
 export const OPINION_MS = 1_800;
 /** Some probes at the pace of one that is in doubt. */
-const BACK_MS = 1_000;
+const BACK_MS = 700;
 
 const NEW_TRACK: Track = { misses: 0, forwards: true, lanes: [] };
 
