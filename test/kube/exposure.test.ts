@@ -152,6 +152,16 @@ describe.skipIf(missing !== undefined)('exposure, on a real API server', () => {
     await setReady('x2', 'True');
   });
 
+  /** Until the store has heard of it: it answers a new watch from what it knows. */
+  async function isSeen(isMeant: (gateway: Gateway) => boolean): Promise<void> {
+    const seen = Promise.withResolvers<void>();
+    const watch = store.watch('Gateway', (event) => {
+      if (event.type === 'set' && event.object.metadata.name === 'x' && isMeant(event.object)) seen.resolve();
+    });
+    await seen.promise;
+    watch.close();
+  }
+
   it('takes over the older of two Services that the Go implementation made, and deletes the other', async () => {
     await patch(resourcePath('Gateway', 'x'), { spec: { exposeType: null } });
     await vi.waitFor(async () => expect([await services(), await backends()]).toEqual([[], []]), PATIENCE);
@@ -173,6 +183,8 @@ describe.skipIf(missing !== undefined)('exposure, on a real API server', () => {
     }
     const older = (await services()).find(({ metadata: { name } }) => name === names[0])!;
     await patch(resourcePath('Gateway', 'x'), { spec: { exposeType: 'LoadBalancer' } });
+    // Its view of before would have it delete both. A controller of its own process would list anew.
+    await isSeen((gateway) => gateway.spec.exposeType === 'LoadBalancer');
     controller = startController({ store, log: pino({ level: 'silent' }) });
     await vi.waitFor(async () => expect(await backends()).toEqual(['x1 192.168.60.11']), PATIENCE);
     await vi.waitFor(async () => expect((await onlyService()).metadata).toMatchObject({ uid: older.metadata.uid }), PATIENCE);
