@@ -14,9 +14,9 @@ import {
 
 /** Ordinary nodes probe their exit at least once a second. Sooner than `IN_PLACE_MS`: those who moved on must not take the other one for the culprit. */
 const ALONE_MS = 1_300;
-const QUIET_MIN_MS = 1_150;
 /** At four probes a second, of machines that an agent never heard since it started: longer than ordinary nodes take from one probe of a standby to the next. */
 const ALONE_MISSES = 10;
+const QUIET_MIN_MS = 1_150;
 const QUIET_MAX_MS = 10_000;
 /** What dropped packets may be cured, and nobody would know: it is tried again after this. */
 const SECOND_CHANCE_MS = 2_000;
