@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { hostExec, netnsExec } from '../src/drivers/exec/exec.ts';
 import { eventually, Lab, must, run } from '../test/lab/harness.ts';
+import { withRemoval } from './scope.ts';
 import { syntheticGateways } from './synthetic.ts';
 import { median, printTable, round } from './table.ts';
 
@@ -20,56 +21,31 @@ export async function benchMemory(): Promise<void> {
   printTable('Memory of an agent on an ordinary node (10 nodes a region), MiB', ['regions', 'resident', 'peak'], rows);
 }
 
-const HOST = `rvbench-${process.pid}`;
-let isRemoved = false;
-
-/** For good; works when there is none. */
-export async function removeAgentHost(): Promise<void> {
-  isRemoved = true;
-  const pids = (await run(['ip', 'netns', 'pids', HOST])).stdout.split('\n').filter((pid) => pid !== '');
-  for (const pid of pids) process.kill(Number(pid), 'SIGKILL');
-  await run(['ip', 'netns', 'del', HOST]);
-}
-
 async function memoryAt(regions: number): Promise<string[]> {
-  if (isRemoved) throw new Error('interrupted');
-  const netns = HOST;
+  const netns = `rvbench-${process.pid}`;
   const folder = await mkdtemp(join(tmpdir(), 'rvbench-'));
-  await writeFile(join(folder, 'psk'), SECRET, { mode: 0o600 });
-  await mkdir(join(folder, 'store'));
-  await writeFile(
-    join(folder, 'store', 'gateways.yaml'),
-    syntheticGateways(regions)
-      .map((gateway) => stringify(gateway, { aliasDuplicateObjects: false }))
-      .join('---\n'),
-  );
-  await hostExec(['ip', 'netns', 'add', netns]);
-  await hostExec(['ip', '-n', netns, '-batch', '-'], {
-    stdin:
-      'link set lo up\nlink add eth0 type veth peer name far\naddress add 192.168.1.15/24 dev eth0\nlink set eth0 up\nlink set far up\n',
-  });
-  const agent = spawn(
-    'ip',
-    [
-      'netns',
-      'exec',
-      netns,
-      RAVEN,
-      'agent',
-      '--store',
-      `dir:${join(folder, 'store')}`,
-      '--node',
-      'region-1-node-5',
-      '--psk-file',
-      join(folder, 'psk'),
-      '--run-dir',
-      join(folder, 'run'),
-      '--state-dir',
-      join(folder, 'state'),
-    ],
-    { stdio: 'ignore' },
-  );
-  try {
+  let end: (() => Promise<unknown>) | undefined;
+  const remove = async (): Promise<void> => {
+    await end?.();
+    await run(['ip', 'netns', 'del', netns]);
+    await rm(folder, { recursive: true, force: true });
+  };
+  return withRemoval(remove, async () => {
+    await writeFile(join(folder, 'psk'), SECRET, { mode: 0o600 });
+    await mkdir(join(folder, 'store'));
+    const gateways = syntheticGateways(regions).map((gateway) => stringify(gateway, { aliasDuplicateObjects: false }));
+    await writeFile(join(folder, 'store', 'gateways.yaml'), gateways.join('---\n'));
+    await hostExec(['ip', 'netns', 'add', netns]);
+    await hostExec(['ip', '-n', netns, '-batch', '-'], {
+      stdin:
+        'link set lo up\nlink add eth0 type veth peer name far\naddress add 192.168.1.15/24 dev eth0\nlink set eth0 up\nlink set far up\n',
+    });
+    const files = ['--store', `dir:${join(folder, 'store')}`, '--psk-file', join(folder, 'psk')];
+    const dirs = ['--run-dir', join(folder, 'run'), '--state-dir', join(folder, 'state')];
+    const argv = ['netns', 'exec', netns, RAVEN, 'agent', '--node', 'region-1-node-5', ...files, ...dirs];
+    const agent = spawn('ip', argv, { stdio: 'ignore' });
+    const ended = new Promise((resolve) => agent.once('exit', resolve));
+    end = () => (agent.kill('SIGKILL'), ended);
     await eventually('routes', async () => (await netnsExec(netns)(['ip', 'route', 'show', 'table', '9027'])) !== '');
     for (let i = 0; i < 10; i++) {
       agent.kill('SIGHUP');
@@ -77,13 +53,7 @@ async function memoryAt(regions: number): Promise<string[]> {
     }
     const status = await readFile(`/proc/${agent.pid}/status`, 'utf8');
     return ['VmRSS', 'VmHWM'].map((key) => round(Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1]) / 1024));
-  } finally {
-    const ended = new Promise((resolve) => agent.once('exit', resolve));
-    agent.kill('SIGKILL');
-    await ended;
-    await hostExec(['ip', 'netns', 'del', netns]);
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** From the start of a gateway's agent on a clean node (no tunnel, no charon) to the first ping through its tunnel; and of a restart. */

@@ -3,14 +3,15 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../src/lib/errors.ts';
 import { removeOwnLabs } from '../test/lab/harness.ts';
-import { benchMemory, benchStart, removeAgentHost } from './agent.ts';
+import { benchMemory, benchStart } from './agent.ts';
 import { benchKubeChange } from './kube-change.ts';
 import { benchKubeController } from './kube-controller.ts';
 import { benchKubeRequests } from './kube-requests.ts';
 import { benchDriverChange } from './driver-change.ts';
-import { benchForwarding, removeForwarding } from './forwarding.ts';
+import { benchForwarding } from './forwarding.ts';
 import type { Driver } from './hand-made/hand-made.ts';
 import { benchRestarts } from './restarts.ts';
+import { removeAll } from './scope.ts';
 import { benchThroughput } from './throughput.ts';
 
 const USAGE = (parts: readonly string[]): string => `bench: figures of this machine, those of Raven and of others in one run
@@ -79,8 +80,7 @@ async function interrupted(): Promise<void> {
   isInterrupted = true;
   process.stderr.write('\ninterrupted: taking down what was built\n');
   await removeOwnLabs();
-  await removeForwarding();
-  await removeAgentHost();
+  await removeAll();
   process.exit(130);
 }
 

@@ -16,6 +16,7 @@ import { formatRule } from '../src/domain/node-plan.ts';
 import { planNft } from '../src/domain/nft-rules.ts';
 import { formatNftScript } from '../src/domain/nft-text.ts';
 import { hostExec, netnsExec } from '../src/drivers/exec/exec.ts';
+import { withRemoval } from './scope.ts';
 import { parseCidr } from '../src/net/cidr.ts';
 import { parseIp } from '../src/net/ip.ts';
 import { median, middleHalf, printTable, round } from './table.ts';
@@ -100,8 +101,8 @@ function cells(measured: ReadonlyMap<string, readonly number[]>, [name, way]: [s
 
 /** In fresh namespaces: one that ever had a rule of its own keeps the slower lookup (kernel, `fib4_has_custom_rules`). */
 async function measureSetup(setup: Setup): Promise<Map<Way, number>> {
-  await removeForwarding();
-  try {
+  await remove();
+  return withRemoval(remove, async () => {
     await build(setup);
     const results = new Map<Way, number>();
     for (const way of Object.keys(WAYS) as Way[]) {
@@ -109,13 +110,10 @@ async function measureSetup(setup: Setup): Promise<Map<Way, number>> {
       results.set(way, await pingUs(WAYS[way], PINGS));
     }
     return results;
-  } finally {
-    await removeForwarding();
-  }
+  });
 }
 
-/** Works when there is nothing. */
-export async function removeForwarding(): Promise<void> {
+async function remove(): Promise<void> {
   for (const name of Object.values(NAMES)) await hostExec(['ip', 'netns', 'del', name]).catch(() => undefined);
 }
 

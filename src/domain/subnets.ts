@@ -23,10 +23,10 @@ export function isCarriable(cidr: Cidr): boolean {
 /** Whether an address lies inside one of these; by prefix length, so that thousands of prefixes cost no more than a few. */
 export function matcherOf(cidrs: readonly Cidr[]): (ip: Ip) => boolean {
   const known = new Set(cidrs);
-  const lengths = [...new Set(cidrs.map((cidr) => `${familyOf(cidr)} ${prefixLength(cidr)}`))].map((key) => key.split(' ').map(Number));
+  const lengths = [...new Set(cidrs.map(prefixLength))];
   return (ip) =>
-    lengths.some(([family, length]) => {
-      const around = family === familyOf(ip) ? parseCidr(`${ip}/${length}`) : undefined;
+    lengths.some((length) => {
+      const around = parseCidr(`${ip}/${length}`);
       return around !== undefined && known.has(around);
     });
 }
