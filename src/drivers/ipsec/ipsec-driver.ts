@@ -3,8 +3,9 @@ import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import { listAt } from '../../net/vici.ts';
+import { listAt, type ViciMessage } from '../../net/vici.ts';
 import { createAlarm } from '../tunnel/alarm.ts';
+import { createChangeNotice } from '../tunnel/change-notice.ts';
 import { createHeardFile } from '../tunnel/heard-file.ts';
 import { createAttemptBook } from './attempts.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
@@ -77,6 +78,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   let last: Promise<unknown> = Promise.resolve();
 
   const alarm = createAlarm(clock, lookAgain);
+  const noticeChange = createChangeNotice(notify);
   const device = createUserDevice(exec, (lines) => (writes += lines), sysctlDir);
   const onCommand = (command: string): void => void (writes += QUESTION.test(command) ? 0 : 1);
   const beforeStart = async (): Promise<void> => {
@@ -123,10 +125,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
       }
       const ids = listAt(await client.request('get-shared'), 'keys');
       for (const { command, message } of secretActions(ids, psk)) await client.request(command, message);
-      await client.subscribe('log', (event) => {
-        const reason = reasonOf(event);
-        if (reason !== undefined) memory = new Map(memory).set(reason.peer, remember(memory.get(reason.peer), reason, clock.now()));
-      });
+      await client.subscribe('log', heardLog);
       for (const event of EVENTS) await client.subscribe(event, changed);
     } catch (error) {
       client.close();
@@ -136,6 +135,17 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
 
   function selectors(): Cidr[] {
     return [...new Set(desired?.connections.flatMap(({ tunnel }) => tunnel.localTs))];
+  }
+
+  /** Calls that are refused, or not answered, are no event to charon. */
+  function heardLog(event: ViciMessage): void {
+    const reason = reasonOf(event);
+    if (reason === undefined) return;
+    const nowMs = clock.now();
+    const old = memory.get(reason.peer);
+    const next = remember(old, reason, nowMs);
+    memory = new Map(memory).set(reason.peer, next);
+    if (next.refusal !== old?.refusal || next.callingSinceMs !== old?.callingSinceMs) alarm.set(nowMs + QUIET_MS);
   }
 
   function notify(): void {
@@ -177,7 +187,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
     const { actions, againAtMs } = decide({ desired: connections, observed, attempts: attempts.open, nowMs, greet });
     for (const action of actions) await run(client, action, observed);
     await dropStale(connections, observed);
-    memory = describeTunnels({ connections, localPort: port }, observed.ikeSas, memory, clock.now()).memory;
+    describe(observed.ikeSas);
     failures = 0;
     if (againAtMs !== undefined) alarm.set(againAtMs);
   }
@@ -231,10 +241,14 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   }
 
   async function list(): Promise<readonly TunnelState[]> {
-    const connections = desired?.connections ?? [];
-    const ikeSas = await currentSas();
-    const described = describeTunnels({ connections, localPort: port }, ikeSas, memory, clock.now());
+    return describe(await currentSas());
+  }
+
+  function describe(ikeSas: Observed['ikeSas']): readonly TunnelState[] {
+    const described = describeTunnels({ connections: desired?.connections ?? [], localPort: port }, ikeSas, memory, clock.now());
     memory = described.memory;
+    if (described.againAtMs !== undefined) alarm.set(described.againAtMs);
+    noticeChange(described.states);
     return described.states;
   }
 

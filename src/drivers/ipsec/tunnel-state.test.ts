@@ -65,6 +65,21 @@ describe('the state of a tunnel', () => {
     expect(down.states[0]).toMatchObject({ state: 'connecting', sinceMs: START_MS + 9000 });
   });
 
+  it('says when the next words are due: a call that is not answered is no event', () => {
+    const memory = hear('initiating IKE_SA raven-a[1] to 203.0.113.1');
+    const due = (seconds: number): number | undefined =>
+      describeTunnels({ connections, localPort: 4500 }, [], memory, START_MS + seconds * 1000).againAtMs;
+    expect(due(1)).toBe(START_MS + 3000);
+    expect(due(3)).toBeUndefined();
+  });
+
+  it('counts from the first call, also when the end of the old SA was seen after it', () => {
+    const first = describeTunnels({ connections, localPort: 4500 }, [up], new Map(), START_MS).memory;
+    const calling = reasonOf({ 'ikesa-name': 'raven-a', msg: 'initiating IKE_SA raven-a[2] to 203.0.113.1' })!;
+    const memory = new Map([['a', remember(first.get('a'), calling, START_MS + 1000)]]);
+    expect(describeTunnels({ connections, localPort: 4500 }, [], memory, START_MS + 2000).againAtMs).toBe(START_MS + 4000);
+  });
+
   it.each([
     [1, 'calling 203.0.113.1:4500/udp', ['initiating IKE_SA raven-a[1] to 203.0.113.1']],
     [

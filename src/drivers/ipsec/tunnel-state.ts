@@ -17,15 +17,22 @@ export interface TunnelMemory {
 /** So long nobody says that a call got no answer: an answer takes one round trip, a lost packet one second more. */
 const PATIENCE_MS = 3_000;
 
-/** The state of each planned tunnel, in order of peer, and what to remember. Pure. */
+/** The state of each planned tunnel, in order of peer, and what to remember. `againAtMs`: when something else is to be said although nothing happened. Pure. */
 export function describeTunnels(
   { connections, localPort }: { readonly connections: readonly Connection[]; readonly localPort: number },
   ikeSas: readonly IkeSa[],
   memory: ReadonlyMap<string, TunnelMemory>,
   nowMs: number,
-): { states: TunnelState[]; memory: Map<string, TunnelMemory> } {
+): { states: TunnelState[]; memory: Map<string, TunnelMemory>; againAtMs: number | undefined } {
   const rows = connections.map((connection) => describe(connection, ikeSas, memory.get(connection.peer), nowMs, localPort));
-  return { states: rows.map(({ state }) => state), memory: new Map(rows.map(({ state, remember }) => [state.peer, remember])) };
+  const silentAtMs = rows
+    .flatMap(({ remember: { callingSinceMs } }) => (callingSinceMs === undefined ? [] : [callingSinceMs + PATIENCE_MS]))
+    .filter((atMs) => atMs > nowMs);
+  return {
+    states: rows.map(({ state }) => state),
+    memory: new Map(rows.map(({ state, remember }) => [state.peer, remember])),
+    againAtMs: silentAtMs.length === 0 ? undefined : Math.min(...silentAtMs),
+  };
 }
 
 /** Takes in what charon said. */
@@ -71,7 +78,7 @@ function describe(
     return { state, remember: { up: true, sinceMs } };
   }
   const sinceMs = old?.up === false ? old.sinceMs : nowMs;
-  const memory: TunnelMemory = { ...(old !== undefined && !old.up ? old : {}), up: false, sinceMs };
+  const memory: TunnelMemory = { ...old, up: false, sinceMs };
   const heard = own.find(({ state }) => state === 'ESTABLISHED')?.remote;
   const state: TunnelState = {
     peer,

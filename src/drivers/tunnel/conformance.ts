@@ -44,6 +44,18 @@ export async function reaches(driver: TunnelDriver, peer: string, isWanted: (sta
   return found;
 }
 
+/** As `reaches`, for one who looks once and then only when told to. */
+async function isTold(driver: TunnelDriver, peer: string, isWanted: (state: TunnelState) => boolean): Promise<void> {
+  let isDue = true;
+  driver.onChange(() => (isDue = true));
+  const found = await poll(async () => {
+    if (!isDue) return undefined;
+    isDue = false;
+    return (await driver.list()).some((state) => state.peer === peer && isWanted(state)) ? true : undefined;
+  }, TIMEOUT_MS);
+  if (found === undefined) throw new Error(`nobody was told of ${peer}; now: ${JSON.stringify(await driver.list())}`);
+}
+
 export const isUp = ({ state }: TunnelState): boolean => state === 'up';
 
 /** What every TunnelDriver must do, packets aside. */
@@ -103,11 +115,18 @@ export function tunnelDriverConformance(makePair: () => Promise<Pair>): void {
     expect((await a.list()).map(({ peer }) => peer)).toEqual(['eve', 'zoe']);
   });
 
-  it('says that the secrets differ', async () => {
+  it('says that the secrets differ, and tells listeners', async () => {
     const a = await open('a', planA(), `${SECRET}-another`);
     const b = await open('b', planB());
-    await reaches(a, 'b', ({ state, message = '' }) => state !== 'up' && pair.secretsDiffer.a.test(message));
-    await reaches(b, 'a', ({ state, message = '' }) => state !== 'up' && pair.secretsDiffer.b.test(message));
+    await Promise.all([
+      isTold(a, 'b', ({ state, message = '' }) => state !== 'up' && pair.secretsDiffer.a.test(message)),
+      isTold(b, 'a', ({ state, message = '' }) => state !== 'up' && pair.secretsDiffer.b.test(message)),
+    ]);
+  });
+
+  it('says that a call gets no answer, and tells listeners', async () => {
+    const b = await open('b', planB());
+    await isTold(b, 'a', ({ state, message = '' }) => state === 'connecting' && message.startsWith('no handshake'));
   });
 
   it('cleans up completely, also twice, and can begin again', async () => {

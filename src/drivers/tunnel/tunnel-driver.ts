@@ -42,7 +42,7 @@ export interface TunnelDriver<Plan extends TunnelPlan = TunnelPlan> {
    * before (RFC 7296 §2.23). Does nothing where each packet tells it.
    */
   refreshAddress(peer: string): Promise<void>;
-  /** Called when a tunnel came up or went, or the daemon was restarted: time to look again. */
+  /** Called when a tunnel came up or went, the reason why one is not up became another, or the daemon was restarted: time to look again. */
   onChange(listener: () => void): void;
   /** Lets go of the daemon without stopping it. */
   close(): Promise<void>;

@@ -11,6 +11,7 @@ import type { WgDevice } from '../../net/wg-dump.ts';
 import type { WgKey } from '../../net/wg-key.ts';
 import type { Exec } from '../exec/exec.ts';
 import { createAlarm } from '../tunnel/alarm.ts';
+import { createChangeNotice } from '../tunnel/change-notice.ts';
 import { createHeardFile, type HeardAt } from '../tunnel/heard-file.ts';
 import { isRunning, type ProcessId } from '../tunnel/process.ts';
 import { restartDelayMs } from '../tunnel/restart-delay.ts';
@@ -71,13 +72,13 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
   let key: KeyFile | undefined;
   let daemon: ProcessId | undefined;
   let seen: { readonly device: WgDevice | undefined; readonly atMs: number } | undefined;
-  let upBefore = '';
   let writes = 0;
   let failures = 0;
   let closed = false;
   let isAlone = false;
   let last: Promise<unknown> = Promise.resolve();
   const alarm = createAlarm(clock, lookAgain);
+  const noticeChange = createChangeNotice(notify);
 
   /** One thing at a time. */
   function exclusive<T>(task: () => Promise<T>): Promise<T> {
@@ -202,10 +203,7 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
     if (desired === undefined) return { states: [], memory: new Map(), stuck: new Set() };
     const view = describePeers(desired, device, memory, clock.now());
     memory = view.memory;
-    const up = view.states.filter(({ state }) => state === 'up').map(({ peer }) => peer);
-    const upNow = up.join(' ');
-    if (upNow !== upBefore) queueMicrotask(notify);
-    upBefore = upNow;
+    noticeChange(view.states);
     return view;
   }
 
@@ -247,7 +245,7 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
       daemon = undefined;
       seen = undefined;
       memory = new Map();
-      upBefore = '';
+      noticeChange([]);
       endpointsSet.clear();
       await heard.remove();
       await removeDevice();
