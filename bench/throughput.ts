@@ -57,26 +57,48 @@ interface Comparison {
   readonly rounds: number;
 }
 
+/** What is compared: Raven, tunnels by hand with routes in a table of their own (Raven's are), and with routes among all others. */
+const SYSTEMS = ['raven', 'table', 'main'] as const;
+type System = (typeof SYSTEMS)[number];
+const TITLES = { raven: 'Raven', table: 'by hand, own table', main: 'by hand' } as const;
+
 async function compare(ours: Lab, { driver, seconds, rounds }: Comparison): Promise<void> {
-  const bare = await Lab.up(TOPOLOGY, '--no-raven');
+  const dataPath = await dataPathOf(ours);
+  await using table = await byHand({ driver, dataPath, routesIn: 'table' });
+  await using main = await byHand({ driver, dataPath, routesIn: 'main' });
+  const rows = await rowsOf({ raven: ours, table: table.lab, main: main.lab });
+  for (let i = 0; i < rounds; i++) for (const row of rows) await measure(row, seconds, i);
+  printTable(
+    `${driver}, ${dataPath} data path: Raven against by hand, pod to pod, sent from behind a NAT; medians of ${rounds} runs of ${seconds} s in turns; ratios run by run, the middle half of them in brackets`,
+    [
+      'from → to',
+      'load',
+      'unit',
+      ...Object.values(TITLES),
+      ...RATIOS.map((than) => `Raven ÷ ${TITLES[than]}`),
+      'CPU s/GB',
+      ...RATIOS.map((than) => `÷ ${TITLES[than]}`),
+    ],
+    [...rows.map(format), ...medians(rows)],
+  );
+}
+
+async function byHand(kind: Parameters<typeof createHandMade>[1]): Promise<{ readonly lab: Lab } & AsyncDisposable> {
+  const lab = await Lab.up(TOPOLOGY, '--no-raven');
   try {
-    const dataPath = await dataPathOf(ours);
-    const caller = endOf(await bare.node(EDGE[0]), await bare.node(EDGE[1]));
-    const called = endOf(await bare.node(CLOUD[0]), await bare.node(CLOUD[1]));
-    const removeHandMade = await createHandMade({ caller, called }, driver, dataPath);
-    try {
-      const rows = await rowsOf(ours, bare);
-      for (let i = 0; i < rounds; i++) for (const row of rows) await measure(row, seconds, i % 2 === 0);
-      printTable(
-        `${driver}, ${dataPath} data path: Raven against by hand, pod to pod, sent from behind a NAT; medians of ${rounds} runs of ${seconds} s in turns; ratios run by run, the middle half of them in brackets`,
-        ['from → to', 'load', 'unit', 'Raven', 'by hand', 'ratio', 'CPU s/GB', 'by hand', 'ratio'],
-        rows.map(format),
-      );
-    } finally {
-      await removeHandMade();
-    }
-  } finally {
-    await bare.down();
+    const caller = endOf(await lab.node(EDGE[0]), await lab.node(EDGE[1]));
+    const called = endOf(await lab.node(CLOUD[0]), await lab.node(CLOUD[1]));
+    const remove = await createHandMade({ caller, called }, kind);
+    return {
+      lab,
+      [Symbol.asyncDispose]: async () => {
+        await remove();
+        await lab.down();
+      },
+    };
+  } catch (error) {
+    await lab.down();
+    throw error;
   }
 }
 
@@ -89,19 +111,22 @@ async function dataPathOf(lab: Lab): Promise<DataPath> {
 interface Row {
   readonly name: string;
   readonly load: Load;
-  readonly byRaven: Pair;
-  readonly byHand: Pair;
-  readonly runs: { readonly raven: Run[]; readonly hand: Run[] };
+  readonly pairs: Readonly<Record<System, Pair>>;
+  readonly runs: Readonly<Record<System, Run[]>>;
 }
 
 /** Every kind of node to every kind, once each way is open. */
-async function rowsOf(ours: Lab, bare: Lab): Promise<Row[]> {
+async function rowsOf(labs: Readonly<Record<System, Lab>>): Promise<Row[]> {
   const rows: Row[] = [];
   for (const [i, from] of EDGE.entries()) {
     for (const [j, to] of CLOUD.entries()) {
-      const [byRaven, byHand] = [await pairOf(ours, from, to), await pairOf(bare, from, to)];
+      const pairs = {
+        raven: await pairOf(labs.raven, from, to),
+        table: await pairOf(labs.table, from, to),
+        main: await pairOf(labs.main, from, to),
+      };
       const name = `${kindOf(i)} → ${kindOf(j)}`;
-      rows.push(...LOADS.map((load) => ({ name, load, byRaven, byHand, runs: { raven: [], hand: [] } })));
+      rows.push(...LOADS.map((load) => ({ name, load, pairs, runs: { raven: [], table: [], main: [] } })));
     }
   }
   return rows;
@@ -119,23 +144,41 @@ async function pairOf(lab: Lab, fromNode: string, toNode: string): Promise<Pair>
 }
 
 /** Whoever comes second finds warmer caches and a warmer processor: they take turns in that too. */
-async function measure({ load, byRaven, byHand, runs }: Row, seconds: number, handFirst: boolean): Promise<void> {
-  if (handFirst) runs.hand.push(await runLoad(byHand, load, seconds));
-  runs.raven.push(await runLoad(byRaven, load, seconds));
-  if (!handFirst) runs.hand.push(await runLoad(byHand, load, seconds));
+async function measure({ load, pairs, runs }: Row, seconds: number, round: number): Promise<void> {
+  for (let i = 0; i < SYSTEMS.length; i++) {
+    const system = SYSTEMS[(round + i) % SYSTEMS.length] ?? 'raven';
+    runs[system].push(await runLoad(pairs[system], load, seconds));
+  }
+}
+
+/** With whom Raven is compared. */
+const RATIOS = ['table', 'main'] as const;
+
+function format({ name, load, runs }: Row): string[] {
+  const digits = load.unit === 'kpps' ? 1 : 0;
+  return [
+    name,
+    load.name,
+    load.unit,
+    ...SYSTEMS.map((system) => round(median(runs[system].map(({ rate }) => rate)), digits)),
+    ...RATIOS.map((than) => spread(ratios(runs, than, 'rate'))),
+    round(median(runs.raven.map(({ cpuPerGb }) => cpuPerGb))),
+    ...RATIOS.map((than) => spread(ratios(runs, than, 'cpuPerGb'))),
+  ];
+}
+
+/** One row: of all ratios of each column. */
+function medians(rows: readonly Row[]): string[][] {
+  const all = (key: keyof Run): string[] => RATIOS.map((than) => spread(rows.flatMap(({ runs }) => ratios(runs, than, key))));
+  return [['all', '', '', '', '', '', ...all('rate'), '', ...all('cpuPerGb')]];
 }
 
 /** Each run is compared with its neighbour: what else the machine does changes both, but slowly. */
-function format({ name, load, runs }: Row): string[] {
-  const figures = (key: keyof Run, digits: number): string[] => {
-    const [raven, byHand] = [runs.raven.map((run) => run[key]), runs.hand.map((run) => run[key])];
-    const ratios = raven.map((value, i) => value / (byHand[i] ?? Number.NaN));
-    const [low, high] = middleHalf(ratios);
-    return [
-      round(median(raven), digits),
-      round(median(byHand), digits),
-      `${round(median(ratios), 2)} (${round(low, 2)}–${round(high, 2)})`,
-    ];
-  };
-  return [name, load.name, load.unit, ...figures('rate', load.unit === 'kpps' ? 1 : 0), ...figures('cpuPerGb', 1)];
+function ratios(runs: Row['runs'], than: System, key: keyof Run): number[] {
+  return runs.raven.map((run, i) => run[key] / (runs[than][i]?.[key] ?? Number.NaN));
+}
+
+function spread(values: readonly number[]): string {
+  const [low, high] = middleHalf(values);
+  return `${round(median(values), 2)} (${round(low, 2)}–${round(high, 2)})`;
 }

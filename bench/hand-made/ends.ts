@@ -5,6 +5,14 @@ import type { LabNode } from '../../test/lab/harness.ts';
 /** Where packets are encrypted. */
 export type DataPath = 'kernel' | 'user';
 
+/**
+ * Where the routes to the other end stand: among all others, or in a table of their own before a rule. The latter is what strongSwan itself does
+ * (`install_routes`, table and rule 220), and what a host needs whose CNI has routes for the same pods in `main`.
+ */
+export type RoutesIn = 'main' | 'table';
+
+const OWN_TABLE = '220';
+
 /** One region of a lab without Raven: the node that gets the tunnel, and one behind it. */
 export interface End {
   readonly gateway: LabNode;
@@ -29,4 +37,10 @@ export async function endProgram(child: ChildProcess): Promise<void> {
   const ended = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
   await ended;
+}
+
+/** Lines for ip(8). @param way the rest of each route */
+export function routeLines(cidrs: readonly string[], way: string, routesIn: RoutesIn): string[] {
+  if (routesIn === 'main') return cidrs.map((cidr) => `route add ${cidr} ${way}`);
+  return [`rule add pref ${OWN_TABLE} lookup ${OWN_TABLE}`, ...cidrs.map((cidr) => `route add ${cidr} ${way} table ${OWN_TABLE}`)];
 }

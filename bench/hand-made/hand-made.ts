@@ -1,5 +1,5 @@
 import { netnsExec } from '../../src/drivers/exec/exec.ts';
-import type { DataPath, Ends } from './ends.ts';
+import type { DataPath, Ends, RoutesIn } from './ends.ts';
 import { createIpsec } from './ipsec.ts';
 import { createVxlan } from './vxlan.ts';
 import { createWireguard } from './wireguard.ts';
@@ -8,21 +8,27 @@ export type Driver = 'ipsec' | 'wireguard';
 
 const TUNNELS = { ipsec: createIpsec, wireguard: createWireguard };
 
+interface Kind {
+  readonly driver: Driver;
+  readonly dataPath: DataPath;
+  readonly routesIn: RoutesIn;
+}
+
 /**
  * The same way as Raven's between the same nodes, as an operator would make it with the tools' own commands.
  *
  * @returns ends the programs that were started; devices and routes go with the lab's namespaces
  */
-export async function createHandMade(ends: Ends, driver: Driver, dataPath: DataPath): Promise<() => Promise<void>> {
+export async function createHandMade(ends: Ends, { driver, dataPath, routesIn }: Kind): Promise<() => Promise<void>> {
   const { caller, called } = ends;
-  await createVxlan(caller, called.podCidrs);
-  await createVxlan(called, caller.podCidrs);
+  await createVxlan(caller, called.podCidrs, routesIn);
+  await createVxlan(called, caller.podCidrs, routesIn);
   for (const { gateway, ordinary } of [caller, called]) {
     await exceptFromMasquerade(gateway.netns);
     await exceptFromMasquerade(ordinary.netns);
     await clampMss(gateway.netns);
   }
-  return await TUNNELS[driver](ends, dataPath);
+  return await TUNNELS[driver](ends, dataPath, routesIn);
 }
 
 /** What everybody forgets first: the CNI would give packets to other regions the node's address. */

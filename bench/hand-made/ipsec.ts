@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostExec, netnsExec } from '../../src/drivers/exec/exec.ts';
 import { eventually } from '../../test/lab/harness.ts';
-import { type DataPath, type End, type Ends, endProgram } from './ends.ts';
+import { type DataPath, type End, type Ends, endProgram, type RoutesIn, routeLines } from './ends.ts';
 
 const PLUGINS = 'random nonce openssl pem pkcs1 pubkey x509 curve25519 hmac kdf aes sha2 gcm kernel-netlink socket-default vici';
 
@@ -17,7 +17,7 @@ const USER_MTU = 1400;
  *
  * @returns ends both charons; what they made goes with the lab's namespaces
  */
-export async function createIpsec({ caller, called }: Ends, dataPath: DataPath): Promise<() => Promise<void>> {
+export async function createIpsec({ caller, called }: Ends, dataPath: DataPath, routesIn: RoutesIn): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'rvhand-'));
   const charons: ChildProcess[] = [];
   const remove = async (): Promise<void> => {
@@ -36,7 +36,7 @@ export async function createIpsec({ caller, called }: Ends, dataPath: DataPath):
         await swanctl(place.folder, self, ['--load-all', '--file', join(place.folder, 'swanctl.conf')]);
         return true;
       });
-      await route(self, peer, dataPath);
+      await route(self, peer, dataPath, routesIn);
     }
     await swanctl(join(folder, caller.gateway.name), caller, ['--initiate', '--child', 'net', '--timeout', '20']);
   } catch (error) {
@@ -86,10 +86,10 @@ async function swanctl(folder: string, { gateway }: End, args: readonly string[]
   await netnsExec(gateway.netns)(['env', conf, 'swanctl', ...args, '--uri', `unix://${folder}/vici`], { timeoutMs: 60_000 });
 }
 
-async function route(self: End, peer: End, dataPath: DataPath): Promise<void> {
+async function route(self: End, peer: End, dataPath: DataPath, routesIn: RoutesIn): Promise<void> {
   const device =
     dataPath === 'user' ? ['link set ipsec0 up'] : ['link add x0 type xfrm dev eth0 if_id 7', `link set x0 mtu ${XFRM_MTU} up`];
   const way = dataPath === 'user' ? `dev ipsec0 mtu ${USER_MTU}` : 'dev x0';
-  const lines = [...device, ...peer.podCidrs.map((cidr) => `route add ${cidr} ${way}`)];
+  const lines = [...device, ...routeLines(peer.podCidrs, way, routesIn)];
   await hostExec(['ip', '-n', self.gateway.netns, '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join('') });
 }

@@ -1,13 +1,13 @@
 import { hostExec } from '../../src/drivers/exec/exec.ts';
 import type { LabNode } from '../../test/lab/harness.ts';
-import type { End } from './ends.ts';
+import { type End, type RoutesIn, routeLines } from './ends.ts';
 
 const LINK = { gateway: '172.31.0.1', ordinary: '172.31.0.2' };
 /** Underlay of 1500 less 50 (RFC 7348 §5). */
 const MTU = 1450;
 
 /** Between an ordinary node and its gateway, both ways, as Raven has it: a VXLAN device with one other end, and routes. */
-export async function createVxlan({ gateway, ordinary }: End, remotePodCidrs: readonly string[]): Promise<void> {
+export async function createVxlan({ gateway, ordinary }: End, remotePodCidrs: readonly string[], routesIn: RoutesIn): Promise<void> {
   await configure(gateway, ordinary, [
     `address add ${LINK.gateway}/30 dev hand0`,
     // In place of the CNI's route: a node with strict rp_filter takes remote pods' packets only from where it would send to them.
@@ -15,7 +15,7 @@ export async function createVxlan({ gateway, ordinary }: End, remotePodCidrs: re
   ]);
   await configure(ordinary, gateway, [
     `address add ${LINK.ordinary}/30 dev hand0`,
-    ...remotePodCidrs.map((cidr) => `route add ${cidr} via ${LINK.gateway} dev hand0`),
+    ...routeLines(remotePodCidrs, `via ${LINK.gateway} dev hand0`, routesIn),
   ]);
 }
 

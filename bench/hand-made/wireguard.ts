@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostExec, netnsExec } from '../../src/drivers/exec/exec.ts';
 import { eventually } from '../../test/lab/harness.ts';
-import { type DataPath, type End, type Ends, endProgram } from './ends.ts';
+import { type DataPath, type End, type Ends, endProgram, type RoutesIn, routeLines } from './ends.ts';
 
 const PORT = '51820';
 /** Underlay of 1500 less outer IPv4, UDP and WireGuard's own 32, as Raven's; wg-quick(8) would leave room for IPv6 and set 1420. */
@@ -15,7 +15,7 @@ const MTU = 1440;
  *
  * @returns ends what wireguard-go runs; a kernel device goes with the lab's namespaces
  */
-export async function createWireguard({ caller, called }: Ends, dataPath: DataPath): Promise<() => Promise<void>> {
+export async function createWireguard({ caller, called }: Ends, dataPath: DataPath, routesIn: RoutesIn): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'rvhand-'));
   const programs: ChildProcess[] = [];
   const remove = async (): Promise<void> => {
@@ -33,7 +33,7 @@ export async function createWireguard({ caller, called }: Ends, dataPath: DataPa
     ] as const) {
       const [own, other] = [keys.get(self), keys.get(peer)];
       if (own === undefined || other === undefined) continue;
-      const device = deviceOf(self);
+      const device = deviceOf(self, routesIn);
       if (dataPath === 'user') programs.push(await startWireguardGo(self, device));
       else await hostExec(['ip', '-n', self.gateway.netns, 'link', 'add', device, 'type', 'wireguard']);
       const address = peer.gateway.addresses[0] ?? '';
@@ -44,7 +44,7 @@ export async function createWireguard({ caller, called }: Ends, dataPath: DataPa
           ['peer', other.public, 'allowed-ips', peer.podCidrs.join(','), ...call],
         ].flat() as [string, ...string[]],
       );
-      const lines = [`link set ${device} mtu ${MTU} up`, ...peer.podCidrs.map((cidr) => `route add ${cidr} dev ${device}`)];
+      const lines = [`link set ${device} mtu ${MTU} up`, ...routeLines(peer.podCidrs, `dev ${device}`, routesIn)];
       await hostExec(['ip', '-n', self.gateway.netns, '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join('') });
     }
   } catch (error) {
@@ -55,8 +55,8 @@ export async function createWireguard({ caller, called }: Ends, dataPath: DataPa
 }
 
 /** wireguard-go's control socket is /var/run/wireguard/DEVICE.sock, whatever the network namespace: the name must be unique on the machine. */
-function deviceOf({ gateway }: End): string {
-  return `h${process.pid}-${gateway.name}`.slice(0, 15);
+function deviceOf({ gateway }: End, routesIn: RoutesIn): string {
+  return `h${routesIn.slice(0, 1)}${process.pid}-${gateway.name}`.slice(0, 15);
 }
 
 interface Key {
