@@ -6,8 +6,8 @@ import type { LabNode } from '../../test/lab/harness.ts';
 export type DataPath = 'kernel' | 'user';
 
 /**
- * Where the routes to the other end stand: among all others, or in a table of their own before a rule. The latter is what strongSwan itself does
- * (`install_routes`, table and rule 220), and what a host needs whose CNI has routes for the same pods in `main`.
+ * Where the routes to the other end stand: among all others, or in a table of their own that a rule looks up first. The latter is strongSwan's way (table and
+ * rule 220; charon makes the rule in any case), and what a host needs whose CNI has routes for the same pods in `main`.
  */
 export type RoutesIn = 'main' | 'table';
 
@@ -41,6 +41,10 @@ export async function endProgram(child: ChildProcess): Promise<void> {
 
 /** Lines for ip(8). @param way the rest of each route */
 export function routeLines(cidrs: readonly string[], way: string, routesIn: RoutesIn): string[] {
-  if (routesIn === 'main') return cidrs.map((cidr) => `route add ${cidr} ${way}`);
-  return [`rule add pref ${OWN_TABLE} lookup ${OWN_TABLE}`, ...cidrs.map((cidr) => `route add ${cidr} ${way} table ${OWN_TABLE}`)];
+  return cidrs.map((cidr) => `route add ${cidr} ${way}${routesIn === 'main' ? '' : ` table ${OWN_TABLE}`}`);
+}
+
+/** Line for ip(8), but where charon runs, which makes it itself. */
+export function ruleLines(routesIn: RoutesIn): string[] {
+  return routesIn === 'main' ? [] : [`rule add pref ${OWN_TABLE} lookup ${OWN_TABLE}`];
 }

@@ -1,6 +1,6 @@
 import { hostExec } from '../../src/drivers/exec/exec.ts';
 import type { LabNode } from '../../test/lab/harness.ts';
-import { type End, type RoutesIn, routeLines } from './ends.ts';
+import { type End, type RoutesIn, routeLines, ruleLines } from './ends.ts';
 
 const LINK = { gateway: '172.31.0.1', ordinary: '172.31.0.2' };
 /** Underlay of 1500 less 50 (RFC 7348 §5). */
@@ -15,6 +15,7 @@ export async function createVxlan({ gateway, ordinary }: End, remotePodCidrs: re
   ]);
   await configure(ordinary, gateway, [
     `address add ${LINK.ordinary}/30 dev hand0`,
+    ...ruleLines(routesIn),
     ...routeLines(remotePodCidrs, `via ${LINK.gateway} dev hand0`, routesIn),
   ]);
 }

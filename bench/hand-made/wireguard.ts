@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostExec, netnsExec } from '../../src/drivers/exec/exec.ts';
 import { eventually } from '../../test/lab/harness.ts';
-import { type DataPath, type End, type Ends, endProgram, type RoutesIn, routeLines } from './ends.ts';
+import { type DataPath, type End, type Ends, endProgram, type RoutesIn, routeLines, ruleLines } from './ends.ts';
 
 const PORT = '51820';
 /** Underlay of 1500 less outer IPv4, UDP and WireGuard's own 32, as Raven's; wg-quick(8) would leave room for IPv6 and set 1420. */
@@ -44,7 +44,7 @@ export async function createWireguard({ caller, called }: Ends, dataPath: DataPa
           ['peer', other.public, 'allowed-ips', peer.podCidrs.join(','), ...call],
         ].flat() as [string, ...string[]],
       );
-      const lines = [`link set ${device} mtu ${MTU} up`, ...routeLines(peer.podCidrs, `dev ${device}`, routesIn)];
+      const lines = [`link set ${device} mtu ${MTU} up`, ...ruleLines(routesIn), ...routeLines(peer.podCidrs, `dev ${device}`, routesIn)];
       await hostExec(['ip', '-n', self.gateway.netns, '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join('') });
     }
   } catch (error) {
