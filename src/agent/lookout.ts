@@ -11,6 +11,7 @@ import {
   INITIAL_REROUTE,
   MISSES,
   NO_CHOICES,
+  resume,
   retain,
   type ProbeKind,
   type RerouteState,
@@ -102,6 +103,7 @@ export function createLookout(parts: LookoutParts): Lookout {
     const text = next === undefined ? '' : fingerprint(next);
     if (text === known || closed) return;
     known = text;
+    if (watch === undefined && next !== undefined) state = resume(state, clock.now());
     watch = next;
     void lan.use(next?.address);
     void tunnels.use(next?.probeIp);
@@ -231,7 +233,7 @@ export function createLookout(parts: LookoutParts): Lookout {
       }
       nudge(({ kind, name }) => kind === 'lan' && name === node && isSilent(kind, name));
     }
-    return encodeStatement(sayWithin());
+    return encodeStatement(sayWithin(node));
   }
 
   function answerOverlay(from: string, flags: number): number {

@@ -98,6 +98,10 @@ const impaired = z.looseObject({
     .describe('Draining: to be left. AgentSilent, NotForwarding, NodeNotReady: unfit. Recovered: fit again, and remembered for an hour.'),
   message: z.string().describe('Why, for people.'),
   since: z.string().describe('When the state was reached (RFC 3339).'),
+  expected: z
+    .boolean()
+    .optional()
+    .describe('The whole region was cut off, and this node may still report by itself: until then it counts as it did before.'),
   falls: z.int().optional().describe('How often it became unfit, each time within an hour of the time before.'),
   lastFall: z.string().optional().describe('When it last became unfit (RFC 3339).'),
 });

@@ -254,6 +254,7 @@ describe('a controller that looks at how fit endpoints are', () => {
     for (const name of ['b1', 'b3']) await site.renew(name);
     await site.pass(26);
     for (const name of ['b1', 'b3']) await site.node(name, { ready: 'Unknown' });
+    await site.pass(1);
     await site.node('b3', {});
     await site.renew('b3');
     expect(await site.active()).toBe('b1');

@@ -64,7 +64,8 @@ export function electEndpoints({ gateway, signs, switches, nowMs, returnedAtMs }
   const impaired = judgeAll(candidates, known, { signs, nowMs, isCutOff });
   const wasActive = (endpoint: Endpoint): boolean => previous.some((each) => isSame(each, endpoint));
   const late = lateOnes(known, nowMs, returnedAtMs);
-  const isKept = ({ nodeName }: Endpoint): boolean => isCutOff || (late.has(nodeName) && isUnheard(impaired.get(nodeName)));
+  const isKept = ({ nodeName }: Pick<Endpoint, 'nodeName'>): boolean =>
+    isCutOff || (late.has(nodeName) && isUnheard(impaired.get(nodeName)));
 
   const active = ENDPOINT_TYPES.flatMap((type) => {
     const ranked = candidates
@@ -94,7 +95,7 @@ export function electEndpoints({ gateway, signs, switches, nowMs, returnedAtMs }
     left: previous.filter((endpoint) => !active.some((each) => isSame(each, endpoint))),
     lost: active.length === 0 ? previous : [],
     isCutOff,
-    impaired: [...impaired.values()],
+    impaired: [...impaired.values()].map((each) => (isKept(each) ? { ...each, expected: true } : each)),
     recheckAtMs: Number.isFinite(next) ? next : undefined,
   };
 }
@@ -113,7 +114,7 @@ const RETURN_MS = 30_000;
 /** Nodes that were not heard when their region was heard again, for so long as they may still report by themselves. */
 function lateOnes(known: readonly ImpairedEndpoint[], nowMs: number, returnedAtMs: number | undefined): ReadonlySet<string> {
   if (returnedAtMs === undefined || nowMs >= returnedAtMs + RETURN_MS) return new Set();
-  return new Set(known.filter((each) => isUnheard(each) && Date.parse(each.since) <= returnedAtMs).map(({ nodeName }) => nodeName));
+  return new Set(known.filter((each) => isUnheard(each) && Date.parse(each.since) < returnedAtMs).map(({ nodeName }) => nodeName));
 }
 
 function isUnheard(impaired: ImpairedEndpoint | undefined): boolean {

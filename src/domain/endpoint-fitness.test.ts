@@ -164,6 +164,19 @@ describe('who is elected, by what is known of the nodes', () => {
     expect(active({ b1: DOWN, b3: FIT }, returned)).toBe('b3');
   });
 
+  it('expects the nodes of a region that was cut off for as long, so that the standby stays one (simulation 8318)', () => {
+    const { elect, pass, now } = region('b1', 'b2', 'b3');
+    const expected = (...args: Parameters<typeof elect>): string[] =>
+      elect(...args).impaired.flatMap((each) => (each.expected === true ? [each.nodeName] : []));
+    expect(expected({ b1: FIT, b2: DOWN, b3: FIT })).toEqual([]);
+    expect(expected({ b1: DOWN, b2: DOWN, b3: DOWN })).toEqual(['b1', 'b2', 'b3']);
+    pass(10);
+    const returned = now();
+    expect(expected({ b1: DOWN, b2: DOWN, b3: FIT }, returned)).toEqual(['b1', 'b2']);
+    pass(0.6);
+    expect(expected({ b1: DOWN, b2: DOWN, b3: FIT }, returned)).toEqual([]);
+  });
+
   const step = fc.record({
     b1: fc.constantFrom(FIT, DOWN, drained, silent, failed()),
     b2: fc.constantFrom(FIT, DOWN, drained, silent, failed()),

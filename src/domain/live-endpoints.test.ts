@@ -11,7 +11,7 @@ import { plan } from './plan.ts';
 import type { Choices } from './reroute-state.ts';
 import { planWatch } from './reroute-view.ts';
 import { buildSnapshot } from './snapshot.ts';
-import { testGateway } from './test-objects.ts';
+import { type GatewayInput, testGateway } from './test-objects.ts';
 
 /** Region a: a1 (public) and a2; region b behind a NAT: b1, the standby b3, and b2. The third byte of pod addresses is the node's number. */
 
@@ -107,12 +107,20 @@ const viaB3: Choices = { exits: ['b3'], entry: new Map() };
 const entryB3: Choices = { exits: [], entry: new Map([['b', 'b3']]) };
 
 describe('live endpoints', () => {
-  const names = (...input: Parameters<typeof testGateway>): string[] => {
-    const gateway = testGateway(...input);
+  type Against = Readonly<Record<string, { readonly expected?: boolean }>>;
+  const names = (name: string, { impaired = {}, ...input }: GatewayInput & { readonly impaired?: Against }): string[] => {
+    const gateway = testGateway(name, input);
+    const against = Object.entries(impaired).map(([nodeName, each]) => ({
+      nodeName,
+      state: 'NodeNotReady',
+      message: '',
+      since: '',
+      ...each,
+    }));
     const nodes = gateway.spec.endpoints.map(({ nodeName }) => ({ nodeName, privateIP: '192.0.2.1', subnets: [] as Cidr[] }));
     return liveEndpoints({
       ...gateway,
-      status: { ...gateway.status, nodes: nodes.filter(({ nodeName }) => nodeName !== 'gone') } as typeof gateway.status,
+      status: { ...gateway.status, nodes: nodes.filter(({ nodeName }) => nodeName !== 'gone'), impaired: against } as typeof gateway.status,
     }).map(({ nodeName }) => nodeName);
   };
   it.each([
@@ -124,6 +132,12 @@ describe('live endpoints', () => {
     ],
     ['no standby beside two active ones', { endpoints: ['b1', 'b3', 'b4'], active: ['b3', 'b4'] }, ['b3', 'b4']],
     ['none while the controller chose none', { endpoints: ['b1', 'b3'], active: [] }, []],
+    ['one that is fit rather than one that is not', { endpoints: ['b1', 'b3', 'b4'], active: ['b1'], impaired: { b3: {} } }, ['b1', 'b4']],
+    [
+      'not the first to report again of a region that was cut off',
+      { endpoints: ['b1', 'b3', 'b4'], active: ['b1'], impaired: { b1: { expected: true }, b3: { expected: true } } },
+      ['b1', 'b3'],
+    ],
   ])('are %s', (_, input, expected) => {
     expect(names('b', input)).toEqual(expected);
   });

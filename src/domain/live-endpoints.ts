@@ -9,6 +9,11 @@ const LIVE = 2;
 /** One that is drained stands ready until it stops: packets may still be on their way through it. */
 const UNFIT: ReadonlySet<string> = new Set(['NodeNotReady', 'AgentSilent', 'NotForwarding'] satisfies ImpairedEndpoint['state'][]);
 
+/** Of a region that was cut off the standby may carry by now, so the first node to report again does not take its place. */
+function isUnfit({ state, expected }: ImpairedEndpoint): boolean {
+  return UNFIT.has(state) && expected !== true;
+}
+
 /** Whether nodes of two regions have a choice between endpoints of either, and so probe the tunnels between them. */
 export function hasChoice(a: { readonly live: readonly unknown[] }, b: { readonly live: readonly unknown[] }): boolean {
   return a.live.length > 1 || b.live.length > 1;
@@ -27,7 +32,7 @@ export function liveEndpoints(gateway: Gateway): Endpoint[] {
   const active = activeTunnels(gateway);
   if (active.length === 0) return [];
   const known = new Set(gateway.status?.nodes.map(({ nodeName }) => nodeName));
-  const unfit = new Set(gateway.status?.impaired?.filter(({ state }) => UNFIT.has(state)).map(({ nodeName }) => nodeName));
+  const unfit = new Set(gateway.status?.impaired?.filter(isUnfit).map(({ nodeName }) => nodeName));
   const standby = gateway.spec.endpoints
     .filter(({ type, nodeName }) => type === 'tunnel' && known.has(nodeName))
     // Of the unfit still rather one than none: the controller may be wrong, or its word old.

@@ -2,7 +2,7 @@ import { inLaneOrder } from './lanes.ts';
 import { forwards, isUnproven } from './own-forwarding.ts';
 import type { LaneStatement, Stance, Statement } from './probe-flags.ts';
 import { exitFails, exitWorksNow } from './exit-opinion.ts';
-import { isBack, orderKey, type RerouteState, type RerouteView } from './reroute-state.ts';
+import { isBack, isLeaving, orderKey, type RerouteState, type RerouteView, trackOf } from './reroute-state.ts';
 
 /**
  * What a node says of itself to others of its own region, in a probe or an answer: of all lanes. Pure.
@@ -15,7 +15,7 @@ export function statementWithin(state: RerouteState, view: RerouteView, receiver
     const order = state.orders.get(orderKey('exit', view.own.name, lane));
     const chosen = state.choices.exits[lane];
     const uses = receiver !== undefined && (chosen ?? inLaneOrder(view.own.live, lane)[0]) === receiver;
-    const isUndecided = does && order !== undefined && isBack(order, nowMs);
+    const isUndecided = does && order !== undefined && isBack(order, nowMs) && !doOthersLeave(state, view, lane, order.aloneMs);
     const stance = stanceOf(view, isUndecided && chosen === view.node ? undefined : chosen, () => isUnproven(state, view, lane, nowMs));
     return {
       stance,
@@ -44,6 +44,12 @@ export function statementAcross(state: RerouteState, view: RerouteView, peer: st
 function sendsTo({ choices }: RerouteState, { others }: RerouteView, peer: string): boolean {
   const region = others.find(({ live }) => live.includes(peer));
   return region !== undefined && (choices.entry.get(region.name) ?? region.live[0]) === peer;
+}
+
+/** Whether none of the other endpoints of the region took the lane, by what they answered since. */
+function doOthersLeave(state: RerouteState, { node, own: { live } }: RerouteView, lane: number, sinceMs = 0): boolean {
+  const others = live.filter((name) => name !== node).map((name) => trackOf(state, 'lan', name));
+  return others.every(({ heardMs = 0, lanes }) => heardMs > sinceMs && isLeaving(lanes[lane] ?? {}));
 }
 
 /** Whoever has not decided yet must not call others back. */

@@ -15,6 +15,8 @@ export interface Pick {
   readonly isWell: (name: string) => boolean;
   /** 0: as long as it is known. */
   readonly forwardsSinceMs: (name: string) => number;
+  /** Those who carry for other regions send the lane's packets to this node. */
+  readonly isEntered: () => boolean;
   /** This node does not know yet whether it could carry the lane. */
   readonly isUnproven: () => boolean;
   /** Of the own region: others should take over from them. */
@@ -57,16 +59,17 @@ export function pickEndpoint(pick: Pick): Picked {
     const to = other ?? lastResort(pick, current);
     return { to, why: verdict.why, order: other === undefined && to === pick.node ? { ...kept, aloneMs: nowMs } : kept };
   }
-  const carrier =
-    kept.isGuess === true && verdict.is === 'unheard' ? good.find((name) => pick.saysOf(name).stance === 'carries') : undefined;
+  // Of one whose agent is away nobody knows whether its kernel still has the right ways.
+  const isDoubtful = verdict.is === 'unknown' || (verdict.is === 'unheard' && kept.isGuess === true);
+  const carrier = isDoubtful ? good.find((name) => pick.saysOf(name).stance === 'carries') : undefined;
   if (carrier !== undefined) return { to: carrier, why: `${carrier} carries for the region`, order: kept };
   const isHandedOver = kept.handedOverMs !== undefined && nowMs - kept.handedOverMs < HAND_OVER_MS;
   const better = verdict.is === 'good' && !isHandedOver && !isHasty(pick, kept) ? agree(pick, current, good, kept) : undefined;
   if (better !== undefined) return { ...better, order: { ...kept, agreedMs: nowMs } };
   const heir = isHandedOver ? undefined : heirOf(pick, current, good);
   if (heir !== undefined) return { to: heir, why: `${current} is drained`, order: { ...kept, handedOverMs: nowMs } };
-  if (verdict.is === 'unknown' && live.includes(pick.node) && isLeaving(pick.saysOf(current)))
-    return { to: pick.node, why: `${current} leaves by another, and its agent is away`, order: kept };
+  if (verdict.is === 'unknown' && live.includes(pick.node) && (isLeaving(pick.saysOf(current)) || pick.isEntered()))
+    return { to: pick.node, why: `the agent of ${current} is away, and it leaves by another or others send here`, order: kept };
   const [first = current] = live;
   if (kept.live === text) return giveBack(first, pick, current, kept);
   const next = { live: text, sinceMs: nowMs, ...(first === pick.node && { ruledMs: nowMs }) };
@@ -74,12 +77,16 @@ export function pickEndpoint(pick: Pick): Picked {
 }
 
 /**
- * None is known to be well. All stay with the one that carries, so that they are together when it is cured; an endpoint that knows of none takes itself,
- * or two that both lost their uplinks would send packets to each other.
+ * None is known to be well. All stay with the one that carries, so that they are together when it is cured. An endpoint that knows of none goes to one that leaves by a
+ * third, which only the controller's latest word names; else it takes itself, or two that both lost their uplinks would send packets to each other.
  */
 function lastResort({ node, region: { live }, saysOf, isWell }: Pick, current: string): string {
   const isCarrying = (name: string): boolean => (name === node ? current === node : isWell(name) && saysOf(name).stance === 'carries');
-  return live.find(isCarrying) ?? (live.includes(node) ? node : current);
+  const leavesByAnother = (name: string): boolean =>
+    name !== node && isWell(name) && isLeaving(saysOf(name)) && saysOf(name).usesSinceMs === undefined;
+  const carrier = live.find(isCarrying);
+  if (!live.includes(node)) return carrier ?? current;
+  return carrier === undefined || carrier === node ? (live.find(leavesByAnother) ?? node) : carrier;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { forwards } from './own-forwarding.ts';
 import { statementAcross, statementWithin } from './own-statement.ts';
-import { INITIAL_REROUTE, type RerouteView } from './reroute-state.ts';
+import { INITIAL_REROUTE, type RerouteView, resume } from './reroute-state.ts';
 import { endpoint, ordinary, ScriptedNode as Node, well } from './test-reroute.ts';
 
 /** Each of these was a history of `make simulate`, or a fault of `make chaos`. */
@@ -89,7 +89,17 @@ describe('what the simulation found', () => {
     expect(well().repeat(3, 'lan b1 !forwards leaves', 'lan b3 !forwards carries').exit).toBe('b3');
     expect(copyOf(b1).repeat(3, 'lan b3 !forwards carries', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b1');
     expect(up('b3').repeat(3, 'lan b1 !forwards carries', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b1');
-    expect(up('b3').repeat(3, 'lan b1 !forwards leaves', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b3');
+    expect(up('b3').repeat(3, 'lan b1 !forwards leaves uses', 'tunnel a1 missed', 'tunnel a3 missed').exit).toBe('b3');
+  });
+
+  it('an endpoint without a way stays with one that leaves by a third, of which it has not heard', () => {
+    const cutOff = ['tunnel a1 missed', 'tunnel a3 missed'];
+    expect(
+      up('b3')
+        .repeat(3, 'lan b1 carries', ...cutOff)
+        .repeat(3, 'lan b1 !forwards leaves', ...cutOff).exit,
+    ).toBe('b1');
+    expect(copyOf(b1).repeat(4, 'lan b3 !forwards leaves', ...cutOff).exit).toBe('b3');
   });
 
   it('who is back first after all were cut off gains nothing', () => {
@@ -161,6 +171,38 @@ describe('what the simulation found', () => {
     expect(copyOf(pulled).step('tunnel a1', 'lan b3 carries').exit).toBe('b3');
     const alone = copyOf(pulled).repeat(4, 'tunnel a1', 'lan b3 missed', 'report b2');
     expect([alone.exit, stance(alone)]).toEqual(['b1', 'carries']);
+    expect(stance(copyOf(pulled).step('tunnel a1', 'lan b3 leaves uses'))).toBe('carries');
+  });
+
+  it('an endpoint whose agent was away makes way for the one that took over, and claims nothing before it could hear of it', () => {
+    const stance = (node: Node): unknown => statementWithin(node.state, node.view, undefined, node.nowMs).lanes[0]?.stance;
+    const restarted = (): Node => {
+      const node = copyOf(b1);
+      node.state = resume({ ...INITIAL_REROUTE, choices: b1.state.choices, orders: b1.state.orders }, node.nowMs);
+      return node;
+    };
+    expect(stance(restarted().step('tunnel a1'))).toBe(undefined);
+    expect(restarted().step('tunnel a1', 'lan b3 carries').exit).toBe('b3');
+    expect(stance(restarted().step('tunnel a1', 'lan b3 leaves uses'))).toBe('carries');
+  });
+
+  it('where the agent of the one that carries is away, another takes over when other regions send their packets to it', () => {
+    const node = up('b3').repeat(4, 'lan b1 missed', 'lan b1 refused', 'tunnel a1 carries !uses', 'tunnel a3');
+    expect(node.exit).toBe('b1');
+    node.step('lan b1 missed', 'lan b1 refused', 'tunnel a1 carries', 'tunnel a3');
+    expect(node.log.at(-1)).toMatch(/^exit of region b: b1 → b3: the agent of b1 is away/);
+  });
+
+  it('where the agent of an exit or entry is away, packets go to the one that says that it carries', () => {
+    const away = ['lan b1 missed', 'lan b1 refused', 'through a1'];
+    expect(well().repeat(4, ...away, 'lan b3 leaves').exit).toBe('b1');
+    expect(well().repeat(4, ...away, 'lan b3 carries').exit).toBe('b3');
+    let bytes = 0;
+    const silent = (says: string): string[] => ['lan b3', 'tunnel a1 missed', `tunnel a1 bytes ${++bytes}`, `tunnel a3 ${says}`];
+    const node = copyOf(b1);
+    for (let i = 0; i < 8; i++) node.step(...silent('leaves !uses'));
+    expect(node.entry()).toBe('a1');
+    expect(node.step(...silent('carries')).entry()).toBe('a3');
   });
 
   it('an endpoint that dropped packets is tried again when the other one dies', () => {

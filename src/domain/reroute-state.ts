@@ -52,7 +52,7 @@ export interface LaneTrack {
   readonly stance?: Stance | undefined;
   /** When it began to say that it carries because the controller changed its order. */
   readonly ruledSinceMs?: number;
-  /** tunnel: since when it says that it sends the packets for our region to us. */
+  /** Since when it says that it sends packets to us; tunnel: those for our region. */
   readonly usesSinceMs?: number;
 }
 
@@ -127,7 +127,7 @@ export interface Order {
   readonly ownerSinceMs?: number;
   /** When we last went by what another endpoint said of itself. */
   readonly agreedMs?: number;
-  /** When we last carried although we were not well, for want of another. */
+  /** When we last carried although we were not well, for want of another, or our agent was away. */
   readonly aloneMs?: number;
 }
 
@@ -191,6 +191,11 @@ export function saysNews(before: Track, after: Track): boolean {
  */
 export function isBack({ aloneMs }: Order, nowMs: number): boolean {
   return aloneMs !== undefined && nowMs - aloneMs < BACK_MS;
+}
+
+/** When an agent begins to watch with what it chose in an earlier life: another one may have taken over meanwhile, and it has to hear of that first (`isBack`). */
+export function resume(state: RerouteState, nowMs: number): RerouteState {
+  return { ...state, orders: new Map([...state.orders].map(([key, order]) => [key, { ...order, aloneMs: nowMs }])) };
 }
 
 /** Of an endpoint that sends packets to another one. */

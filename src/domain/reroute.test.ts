@@ -181,10 +181,10 @@ describe('both endpoints of a region', () => {
             ['b3', 'b1'],
           ] as const) {
             const far = nodes[other];
-            const said = statementWithin(far.state, far.view, undefined, far.nowMs);
-            const says = `${said.forwards ? '' : ' !forwards'} ${said.lanes.map(({ stance = '-' }) => stance).join(' ')}`;
+            const said = statementWithin(far.state, far.view, own, far.nowMs);
+            const answer = { type: 'answered', kind: 'lan', target: other, ...said, atMs: nodes[own].nowMs + 250 } as const;
             const tunnels = ['a1', 'a3'].map((peer) => `tunnel ${peer}${now[own].uplink ? '' : ' missed'}`);
-            nodes[own].step(now[other].answers ? `lan ${other}${says}` : `lan ${other} missed`, ...tunnels);
+            nodes[own].step(now[other].answers ? answer : `lan ${other} missed`, ...tunnels);
           }
         }
       };

@@ -56,6 +56,7 @@ export function choose(
       ...choice,
       node,
       order: state.orders.get(key) ?? state.orders.get(orderKey(kind, region.name)),
+      isEntered: () => kind === 'exit' && isEntered(state, view, lane),
       isUnproven: () => isUnproven(state, view, lane, nowMs),
       drained: view.drained,
       nowMs,
@@ -106,7 +107,7 @@ export function choose(
   return { state: { ...state, tracks, orders, choices: { exits, entry }, movedMs, entryMovedMs }, changes };
 }
 
-interface Choice extends Omit<Pick, 'node' | 'order' | 'isUnproven' | 'drained' | 'nowMs'> {
+interface Choice extends Omit<Pick, 'node' | 'order' | 'isEntered' | 'isUnproven' | 'drained' | 'nowMs'> {
   readonly kind: Reroute['kind'];
   /** 0 for entries: each region is entered by one. */
   readonly lane: number;
@@ -119,8 +120,12 @@ interface Choice extends Omit<Pick, 'node' | 'order' | 'isUnproven' | 'drained' 
 function saysOf({ lanes }: Track, lane: number): LaneTrack {
   const said = lanes[lane];
   if (said !== undefined) return said;
-  const [{ stance } = { stance: undefined }] = lanes;
-  return { stance: stance === 'leaves' ? 'waits' : stance, ...(stance === 'carries' && { ruledSinceMs: Number.POSITIVE_INFINITY }) };
+  const { stance, usesSinceMs }: LaneTrack = lanes[0] ?? {};
+  return {
+    stance: stance === 'leaves' ? 'waits' : stance,
+    ...(stance === 'carries' && { ruledSinceMs: Number.POSITIVE_INFINITY }),
+    ...(usesSinceMs !== undefined && { usesSinceMs }),
+  };
 }
 
 function heardOf(state: RerouteState, kind: ProbeKind, lane: number): { [key in 'saysOf' | 'isWell']: Pick[key] } {
@@ -128,6 +133,14 @@ function heardOf(state: RerouteState, kind: ProbeKind, lane: number): { [key in 
     saysOf: (name) => saysOf(trackOf(state, kind, name), lane),
     isWell: (name) => isWell(trackOf(state, kind, name)),
   };
+}
+
+function isEntered(state: RerouteState, { tunnels, lanes }: RerouteView, lane: number): boolean {
+  return tunnels.some((peer) => {
+    const track = trackOf(state, 'tunnel', peer);
+    const [said] = track.lanes;
+    return (lanes.get(peer) ?? 0) === lane && isWell(track) && said?.stance === 'carries' && said.usesSinceMs !== undefined;
+  });
 }
 
 /** How long this node forwards, for itself as a candidate. */

@@ -41,10 +41,10 @@ export class ScriptedNode {
     this.view = view;
   }
 
-  /** `lan b1`, `lan b1 !forwards`, `lan b1 carries leaves` (by lane; -: has not decided), `lan b1 missed`, `lan b1 refused`, `tunnel a1 bytes 7`, `report b9 uses distrusts`, `report b9 second works` (of lane 1) */
-  step(...lines: string[]): this {
+  /** `lan b1`, `lan b1 !forwards`, `lan b1 leaves uses` (by us), `lan b1 carries leaves` (by lane; -: has not decided), `lan b1 missed`, `lan b1 refused`, `tunnel a1 bytes 7`, `report b9 uses distrusts`, `report b9 second works` (of lane 1) */
+  step(...lines: (string | RerouteEvent)[]): this {
     this.nowMs += 250;
-    for (const line of lines) this.state = observe(this.state, this.parse(line), this.view.lanes);
+    for (const line of lines) this.state = observe(this.state, typeof line === 'string' ? this.parse(line) : line, this.view.lanes);
     const { state, changes } = choose(this.state, this.view, this.nowMs);
     this.state = state;
     this.log.push(...changes.map(formatReroute));
@@ -78,7 +78,7 @@ export class ScriptedNode {
       word === 'carries' || word === 'leaves' || word === 'waits' ? [{ stance: word }] : word === '-' ? [{ stance: undefined }] : [],
     );
     const ruled = has('ruled');
-    const uses = kind === 'tunnel' && !has('!uses');
+    const uses = kind === 'tunnel' ? !has('!uses') : has('uses');
     const said = (lanes.length === 0 ? [{ stance: undefined }] : lanes).map((lane) => ({ ...lane, ruled, uses }));
     return { type: 'answered', kind, target, forwards: !has('!forwards'), lanes: said, atMs };
   }
