@@ -17,6 +17,8 @@ const paint = (code: number, text: string): string => (colour ? `\u001B[${code}m
 const write = (text: string): void => void process.stdout.write(`${text}\n`);
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
+// Nobody reads any more (`| head`): what was started is ended, as on a signal.
+process.stdout.on('error', () => stop.abort());
 
 const folder = await mkdtemp(join(tmpdir(), 'raven-test-'));
 try {
