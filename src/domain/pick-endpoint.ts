@@ -68,8 +68,11 @@ export function pickEndpoint(pick: Pick): Picked {
   if (better !== undefined) return { ...better, order: { ...kept, agreedMs: nowMs } };
   const heir = isHandedOver ? undefined : heirOf(pick, current, good);
   if (heir !== undefined) return { to: heir, why: `${current} is drained`, order: { ...kept, handedOverMs: nowMs } };
-  if (verdict.is === 'unknown' && live.includes(pick.node) && (isLeaving(pick.saysOf(current)) || pick.isEntered()))
-    return { to: pick.node, why: `the agent of ${current} is away, and it leaves by another or others send here`, order: kept };
+  if (verdict.is === 'unknown' && live.includes(pick.node)) {
+    const isDeserted = isLeaving(pick.saysOf(current));
+    const why = `${isDeserted ? `${current} leaves by another` : `other regions send to ${pick.node}`}, and the agent of ${current} is away`;
+    if (isDeserted || pick.isEntered()) return { to: pick.node, why, order: kept };
+  }
   const [first = current] = live;
   if (kept.live === text) return giveBack(first, pick, current, kept);
   const next = { live: text, sinceMs: nowMs, ...(first === pick.node && { ruledMs: nowMs }) };

@@ -63,7 +63,7 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
   const isExternal = options.daemon === 'external';
   const go = isExternal
     ? createExternalWireguardGo({ exec, runDir })
-    : createWireguardGo({ exec, runDir, log, spawnPrefix, beforeStart: removeDevice });
+    : createWireguardGo({ exec, runDir, log, spawnPrefix, beforeStart: removeLeftDevice });
   const heard = createHeardFile(runDir, HEARD_FILE);
   const listeners: (() => void)[] = [];
   const endpointsSet = new Map<string, IpEndpoint>();
@@ -250,6 +250,11 @@ export function createWireguardDriver(options: WireguardDriverOptions): Wireguar
       await heard.remove();
       await removeDevice();
     });
+  }
+
+  /** A kernel device, or that of a wireguard-go which was killed: its other threads may hold it for a moment longer than the program is seen to run. */
+  async function removeLeftDevice(): Promise<void> {
+    await exec(['ip', 'link', 'del', 'dev', WIREGUARD_DEVICE]).catch(() => undefined);
   }
 
   /** A kernel device would be in the way of wireguard-go's. */
