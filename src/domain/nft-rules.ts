@@ -45,7 +45,7 @@ const WORDS = {
 /** The firewall half of a node's plan, for the families that it carries. */
 export function planNft(view: NftView): NftTable {
   const { families, own, remote } = view;
-  const gatewayChains = view.role === 'gateway' ? [prerouting(families), output(families)] : [];
+  const gatewayChains = view.role === 'gateway' ? [untracked(families), fromTunnel(families), output(families)] : [];
   const set = (name: string, family: Family, cidrs: readonly Cidr[]): NftSet => ({
     name: `${name}${family}`,
     type: WORDS[family].set,
@@ -58,15 +58,11 @@ export function planNft(view: NftView): NftTable {
   };
 }
 
-/**
- * What comes from other regions gets our bit, whose rule looks up table 9028; others keep theirs. What a gateway only passes on is not tracked: no masquerade, no cost, no `invalid`
- * when the ways there and back differ. In one chain, before conntrack: each chain more costs every packet of the host some 75 ns (`docs/throughput.md`).
- */
-function prerouting(families: readonly Family[]): NftChain {
-  const mark = `meta mark set meta mark | ${hex(FROM_TUNNEL_MARK)}`;
-  const passedOn = (family: Family): string => `${mark} ${WORDS[family].ip} daddr != @own${family} fib daddr type != local notrack`;
+/** What a gateway only passes on is not tracked: no masquerade, no cost, no `invalid` when the ways there and back differ. */
+function untracked(families: readonly Family[]): NftChain {
+  const passedOn = (family: Family): string => `${WORDS[family].ip} daddr != @own${family} fib daddr type != local notrack`;
   return {
-    name: 'prerouting',
+    name: 'untracked',
     type: 'filter',
     hook: 'prerouting',
     priority: RAW,
@@ -84,6 +80,18 @@ function prerouting(families: readonly Family[]): NftChain {
 /** By `raven0` from a routable region, see `routable.ts`. Always taken: the other side may send so before this one knows that it should. */
 function fromPlain(family: Family): string {
   return `${WORDS[family].ip} saddr @remote${family}`;
+}
+
+/** Only our bit is set; whoever uses the others keeps them. */
+function fromTunnel(families: readonly Family[]): NftChain {
+  const set = `meta mark set meta mark | ${hex(FROM_TUNNEL_MARK)}`;
+  return {
+    name: 'from_tunnel',
+    type: 'filter',
+    hook: 'prerouting',
+    priority: MANGLE,
+    rules: [`${FROM_TUNNEL} ${set} accept`, NOT_FROM_OVERLAY, ...families.map((family) => `${fromPlain(family)} ${set}`)],
+  };
 }
 
 function hex(value: number): string {

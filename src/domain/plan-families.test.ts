@@ -180,13 +180,17 @@ describe('a plan of both families', () => {
       remote4 { 10.244.1.0/24, 10.244.2.0/24, 10.244.5.0/24 }
       own6 { fd00:3::/64 }
       remote6 { fd00:1::/64, fd00:2::/64 }
-      prerouting: iifgroup 9027 meta mark set meta mark | 0x40 ip daddr != @own4 fib daddr type != local notrack
-      prerouting: iifgroup 9027 meta mark set meta mark | 0x40 ip6 daddr != @own6 fib daddr type != local notrack
-      prerouting: iifname != "raven0" accept
-      prerouting: ip daddr @remote4 notrack accept
-      prerouting: ip saddr @remote4 meta mark set meta mark | 0x40 ip daddr != @own4 fib daddr type != local notrack
-      prerouting: ip6 daddr @remote6 notrack accept
-      prerouting: ip6 saddr @remote6 meta mark set meta mark | 0x40 ip6 daddr != @own6 fib daddr type != local notrack
+      untracked: iifgroup 9027 ip daddr != @own4 fib daddr type != local notrack
+      untracked: iifgroup 9027 ip6 daddr != @own6 fib daddr type != local notrack
+      untracked: iifname != "raven0" accept
+      untracked: ip daddr @remote4 notrack accept
+      untracked: ip saddr @remote4 ip daddr != @own4 fib daddr type != local notrack
+      untracked: ip6 daddr @remote6 notrack accept
+      untracked: ip6 saddr @remote6 ip6 daddr != @own6 fib daddr type != local notrack
+      from_tunnel: iifgroup 9027 meta mark set meta mark | 0x40 accept
+      from_tunnel: iifname != "raven0" accept
+      from_tunnel: ip saddr @remote4 meta mark set meta mark | 0x40
+      from_tunnel: ip6 saddr @remote6 meta mark set meta mark | 0x40
       output: oifgroup 9027 icmp type redirect drop
       output: oifgroup 9027 icmpv6 type nd-redirect drop
       forward: oifgroup 9027 tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
@@ -226,10 +230,13 @@ describe('a plan of both families', () => {
       net/ipv6/conf/rvn-a1/forwarding=1
       own6 { fd00:3::/64 }
       remote6 { fd00:1::/64, fd00:2::/64 }
-      prerouting: iifgroup 9027 meta mark set meta mark | 0x40 ip6 daddr != @own6 fib daddr type != local notrack
-      prerouting: iifname != "raven0" accept
-      prerouting: ip6 daddr @remote6 notrack accept
-      prerouting: ip6 saddr @remote6 meta mark set meta mark | 0x40 ip6 daddr != @own6 fib daddr type != local notrack
+      untracked: iifgroup 9027 ip6 daddr != @own6 fib daddr type != local notrack
+      untracked: iifname != "raven0" accept
+      untracked: ip6 daddr @remote6 notrack accept
+      untracked: ip6 saddr @remote6 ip6 daddr != @own6 fib daddr type != local notrack
+      from_tunnel: iifgroup 9027 meta mark set meta mark | 0x40 accept
+      from_tunnel: iifname != "raven0" accept
+      from_tunnel: ip6 saddr @remote6 meta mark set meta mark | 0x40
       output: oifgroup 9027 icmpv6 type nd-redirect drop
       forward: oifgroup 9027 tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
       forward: oifname != "raven0" accept
