@@ -53,6 +53,9 @@ const LAPSE_MISSES = 2;
 /** An entry that was silent answers since so long: those who said meanwhile that nothing gets across have tried again. */
 const CURED_MS = OPINION_MS + 200;
 
+/** More than a tunnel that is being made gets in its first minute: handshakes, and probes of the other side. */
+const OLD_BYTES = 4_096;
+
 const ONE_LANE: Lanes = new Map();
 
 /** Takes in one event. */
@@ -78,7 +81,8 @@ export function observe(state: RerouteState, event: RerouteEvent, lanes = ONE_LA
       // More than long ago says nothing of now.
       const isRecent = old.bytesMs !== undefined && event.atMs - old.bytesMs < FRESH_MS;
       const grew = isRecent && event.bytes > (old.bytes ?? 0);
-      const counted = { ...old, bytes: event.bytes, bytesMs: event.atMs };
+      const isOld = old.bytesMs === undefined && event.bytes >= OLD_BYTES;
+      const counted = { ...old, bytes: event.bytes, bytesMs: event.atMs, ...(isOld && { isOld }) };
       return withTrack(state, 'tunnel', event.peer, { ...counted, ...(grew && { flowMs: event.atMs }) });
     }
     case 'said': {

@@ -73,6 +73,8 @@ export interface Track {
   /** tunnel: bytes that came out of it, when they were counted, and when they last grew; lan: when the machine said that no agent listens. */
   readonly bytes?: number;
   readonly bytesMs?: number;
+  /** tunnel: it had carried packets before this agent counted first. */
+  readonly isOld?: true;
   readonly flowMs?: number;
 }
 
@@ -208,9 +210,9 @@ export function isWell({ heardMs, misses }: Track): boolean {
   return heardMs !== undefined && misses < MISSES;
 }
 
-/** A tunnel stood once: its peer was heard, or, before this agent started, bytes came out of it. */
-export function wasMade({ heardMs, bytes = 0 }: Track): boolean {
-  return heardMs !== undefined || bytes > 0;
+/** A tunnel stood once: its peer was heard, now or before this agent started. */
+export function wasMade({ heardMs, isOld }: Track): boolean {
+  return heardMs !== undefined || isOld === true;
 }
 
 /** Three probes without an answer, and no other sign of life. A tunnel that may still be being made has longer. */
