@@ -4,7 +4,7 @@ import { netnsExec } from '../src/drivers/exec/exec.ts';
 import { messageOf } from '../src/lib/errors.ts';
 import { eventually, Lab } from '../test/lab/harness.ts';
 import { type DataPath, endOf } from './hand-made/ends.ts';
-import { createHandMade, type Driver } from './hand-made/hand-made.ts';
+import { createHandMade, type Driver, type HandMadeKind } from './hand-made/hand-made.ts';
 import { LOADS, type Load, type Pair, type Run, runLoad } from './load.ts';
 import { median, middleHalf, printTable, round } from './table.ts';
 
@@ -83,7 +83,7 @@ async function compare(ours: Lab, { driver, seconds, rounds }: Comparison): Prom
   );
 }
 
-async function byHand(kind: Parameters<typeof createHandMade>[1]): Promise<{ readonly lab: Lab } & AsyncDisposable> {
+async function byHand(kind: HandMadeKind): Promise<{ readonly lab: Lab } & AsyncDisposable> {
   const lab = await Lab.up(TOPOLOGY, '--no-raven');
   try {
     const caller = endOf(await lab.node(EDGE[0]), await lab.node(EDGE[1]));
@@ -92,8 +92,11 @@ async function byHand(kind: Parameters<typeof createHandMade>[1]): Promise<{ rea
     return {
       lab,
       [Symbol.asyncDispose]: async () => {
-        await remove();
-        await lab.down();
+        try {
+          await remove();
+        } finally {
+          await lab.down();
+        }
       },
     };
   } catch (error) {
@@ -145,10 +148,9 @@ async function pairOf(lab: Lab, fromNode: string, toNode: string): Promise<Pair>
 
 /** Whoever comes second finds warmer caches and a warmer processor: they take turns in that too. */
 async function measure({ load, pairs, runs }: Row, seconds: number, round: number): Promise<void> {
-  for (let i = 0; i < SYSTEMS.length; i++) {
-    const system = SYSTEMS[(round + i) % SYSTEMS.length] ?? 'raven';
+  const first = round % SYSTEMS.length;
+  for (const system of [...SYSTEMS.slice(first), ...SYSTEMS.slice(0, first)])
     runs[system].push(await runLoad(pairs[system], load, seconds));
-  }
 }
 
 /** With whom Raven is compared. */

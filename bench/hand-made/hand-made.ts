@@ -8,7 +8,7 @@ export type Driver = 'ipsec' | 'wireguard';
 
 const TUNNELS = { ipsec: createIpsec, wireguard: createWireguard };
 
-interface Kind {
+export interface HandMadeKind {
   readonly driver: Driver;
   readonly dataPath: DataPath;
   readonly routesIn: RoutesIn;
@@ -19,7 +19,7 @@ interface Kind {
  *
  * @returns ends the programs that were started; devices and routes go with the lab's namespaces
  */
-export async function createHandMade(ends: Ends, { driver, dataPath, routesIn }: Kind): Promise<() => Promise<void>> {
+export async function createHandMade(ends: Ends, { driver, dataPath, routesIn }: HandMadeKind): Promise<() => Promise<void>> {
   const { caller, called } = ends;
   await createVxlan(caller, called.podCidrs, routesIn);
   await createVxlan(called, caller.podCidrs, routesIn);

@@ -25,6 +25,11 @@ describe('the simulation', () => {
     TIMEOUT_MS,
   );
 
+  /** Of 10,000 these were the last that failed, each for a reason of its own. */
+  it.each([3971, 5641, 6732, 8318, 8848])('finds nothing violated any more in history %i', async (seed) => {
+    expect(violated(await playHistory({ seed }))).toEqual([]);
+  });
+
   it('plays the same history at each time, and another one for another seed', async () => {
     const digests = [];
     for (const seed of [7, 7, 8]) digests.push((await playHistory({ seed })).digest);

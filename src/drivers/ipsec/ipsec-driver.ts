@@ -3,9 +3,8 @@ import type { IpsecPlan } from '../../domain/node-plan.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Cidr } from '../../net/cidr.ts';
-import { listAt, type ViciMessage } from '../../net/vici.ts';
+import { listAt } from '../../net/vici.ts';
 import { createAlarm } from '../tunnel/alarm.ts';
-import { createChangeNotice } from '../tunnel/change-notice.ts';
 import { createHeardFile } from '../tunnel/heard-file.ts';
 import { createAttemptBook } from './attempts.ts';
 import { createCharon, type RunningCharon } from './charon.ts';
@@ -17,11 +16,10 @@ import type { IpsecDriverOptions } from './ipsec-options.ts';
 import { listIkeSas, observeCharon, replacedStates, unknownStates } from './observe.ts';
 import { renewableChild } from './sas.ts';
 import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
-import { reasonOf } from './reasons.ts';
 import { restartDelayMs } from '../tunnel/restart-delay.ts';
 import { secretActions } from './secret.ts';
 import type { TunnelDriver, TunnelState } from '../tunnel/tunnel-driver.ts';
-import { describeTunnels, remember, type TunnelMemory } from './tunnel-state.ts';
+import { createTunnelBook } from './tunnel-book.ts';
 import { createUserDevice } from './user-device.ts';
 import type { ViciClient } from './vici-client.ts';
 import { deleteStates, observeXfrm, removeOurs, type XfrmState } from './xfrm.ts';
@@ -65,7 +63,6 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   const attempts = createAttemptBook(random);
   const heard = createHeardFile(runDir, HEARD_FILE);
   const greetings = createGreetings(heard);
-  let memory: ReadonlyMap<string, TunnelMemory> = new Map();
   let desired: Desired | undefined;
   let port = DEFAULT_TUNNEL_PORT;
   let running: RunningCharon | undefined;
@@ -78,7 +75,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   let last: Promise<unknown> = Promise.resolve();
 
   const alarm = createAlarm(clock, lookAgain);
-  const noticeChange = createChangeNotice(notify);
+  const book = createTunnelBook({ clock, lookAgain: (atMs) => alarm.set(atMs), onChange: notify });
   const device = createUserDevice(exec, (lines) => (writes += lines), sysctlDir);
   const onCommand = (command: string): void => void (writes += QUESTION.test(command) ? 0 : 1);
   const beforeStart = async (): Promise<void> => {
@@ -125,7 +122,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
       }
       const ids = listAt(await client.request('get-shared'), 'keys');
       for (const { command, message } of secretActions(ids, psk)) await client.request(command, message);
-      await client.subscribe('log', heardLog);
+      await client.subscribe('log', (event) => book.hear(event));
       for (const event of EVENTS) await client.subscribe(event, changed);
     } catch (error) {
       client.close();
@@ -135,17 +132,6 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
 
   function selectors(): Cidr[] {
     return [...new Set(desired?.connections.flatMap(({ tunnel }) => tunnel.localTs))];
-  }
-
-  /** Calls that are refused, or not answered, are no event to charon. */
-  function heardLog(event: ViciMessage): void {
-    const reason = reasonOf(event);
-    if (reason === undefined) return;
-    const nowMs = clock.now();
-    const old = memory.get(reason.peer);
-    const next = remember(old, reason, nowMs);
-    memory = new Map(memory).set(reason.peer, next);
-    if (next.refusal !== old?.refusal || next.callingSinceMs !== old?.callingSinceMs) alarm.set(nowMs + QUIET_MS);
   }
 
   function notify(): void {
@@ -245,11 +231,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
   }
 
   function describe(ikeSas: Observed['ikeSas']): readonly TunnelState[] {
-    const described = describeTunnels({ connections: desired?.connections ?? [], localPort: port }, ikeSas, memory, clock.now());
-    memory = described.memory;
-    if (described.againAtMs !== undefined) alarm.set(described.againAtMs);
-    noticeChange(described.states);
-    return described.states;
+    return book.describe({ connections: desired?.connections ?? [], localPort: port }, ikeSas);
   }
 
   async function currentSas(): Promise<Observed['ikeSas']> {
@@ -294,7 +276,7 @@ export function createIpsecDriver(options: IpsecDriverOptions): IpsecDriver {
       // Both: nobody says with which data path the last one ran.
       await device.remove();
       await removeOurs(exec);
-      memory = new Map();
+      book.clear();
       attempts.clear();
       greetings.end();
       await heard.remove();
