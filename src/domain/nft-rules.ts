@@ -32,6 +32,8 @@ export interface NftView {
   readonly remote: readonly Cidr[];
   /** Addresses in `own` that stand for the host itself. */
   readonly hostSources: LocalFacts['hostSources'];
+  /** Packets may leave by the tunnel device by which they came, as on a relay whose peers share it. */
+  readonly turnsBack?: boolean;
   /** Tunnels are probed to and from this node, see `probe-address.ts`. */
   readonly isProbed: boolean;
 }
@@ -45,7 +47,8 @@ const WORDS = {
 /** The firewall half of a node's plan, for the families that it carries. */
 export function planNft(view: NftView): NftTable {
   const { families, own, remote } = view;
-  const gatewayChains = view.role === 'gateway' ? [untracked(families), fromTunnel(families), output(families)] : [];
+  const gatewayChains =
+    view.role === 'gateway' ? [untracked(families), fromTunnel(families), ...(view.turnsBack === true ? [output(families)] : [])] : [];
   const set = (name: string, family: Family, cidrs: readonly Cidr[]): NftSet => ({
     name: `${name}${family}`,
     type: WORDS[family].set,
@@ -98,7 +101,7 @@ function hex(value: number): string {
   return `0x${value.toString(16)}`;
 }
 
-/** A relay sends packets back out of the user-space device they came from; ICMP redirects about that would only mislead. */
+/** ICMP redirects about packets that turn back would only mislead. */
 function output(families: readonly Family[]): NftChain {
   const rules = families.map((family) => `${TO_TUNNEL} ${WORDS[family].redirect} drop`);
   return { name: 'output', type: 'filter', hook: 'output', priority: MANGLE, rules };

@@ -120,9 +120,7 @@ describe('a plan of both families', () => {
       fd00:1::/64 nhid 1381403667 table 9027 src fd00:3::1
       fd00:2::/64 nhid 1381403667 table 9027 src fd00:3::1
       pref 100 lookup 9027
-      pref 101 fwmark 0x40/0x40 lookup 9028
       -6 pref 100 lookup 9027
-      -6 pref 101 fwmark 0x40/0x40 lookup 9028
       net/ipv4/conf/raven0/forwarding=1
       net/ipv4/conf/raven0/rp_filter=2
       net/ipv6/conf/raven0/accept_ra=0
@@ -163,8 +161,8 @@ describe('a plan of both families', () => {
       10.244.4.0/24 via 192.168.1.11 dev raven0 onlink table 9028
       fd00:4::/64 via fe80::2a:feff:fe56:a6ea dev raven0 onlink table 9028
       pref 100 lookup 9027
-      pref 101 fwmark 0x40/0x40 lookup 9028
       -6 pref 100 lookup 9027
+      pref 101 fwmark 0x40/0x40 lookup 9028
       -6 pref 101 fwmark 0x40/0x40 lookup 9028
       net/ipv4/conf/raven0/forwarding=1
       net/ipv4/conf/raven0/rp_filter=2
@@ -191,8 +189,6 @@ describe('a plan of both families', () => {
       from_tunnel: iifname != "raven0" accept
       from_tunnel: ip saddr @remote4 meta mark set meta mark | 0x40
       from_tunnel: ip6 saddr @remote6 meta mark set meta mark | 0x40
-      output: oifgroup 9027 icmp type redirect drop
-      output: oifgroup 9027 icmpv6 type nd-redirect drop
       forward: oifgroup 9027 tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
       forward: oifname != "raven0" accept
       forward: meta mark set meta mark & 0xffffffbf
@@ -237,7 +233,6 @@ describe('a plan of both families', () => {
       from_tunnel: iifgroup 9027 meta mark set meta mark | 0x40 accept
       from_tunnel: iifname != "raven0" accept
       from_tunnel: ip6 saddr @remote6 meta mark set meta mark | 0x40
-      output: oifgroup 9027 icmpv6 type nd-redirect drop
       forward: oifgroup 9027 tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
       forward: oifname != "raven0" accept
       forward: meta mark set meta mark & 0xffffffbf

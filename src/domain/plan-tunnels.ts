@@ -41,6 +41,8 @@ export interface TunnelRoutes {
   readonly links: readonly LinkPlan[];
   /** Device per remote region; the MTU stands on the route where one device serves several peers. */
   readonly ways: ReadonlyMap<string, { readonly dev: string; readonly mtuBytes?: number }>;
+  /** Whether one device serves all peers. */
+  readonly sharesDevice: boolean;
   /** Device of the tunnel to a peer. */
   readonly deviceOf: (peer: string) => string;
   /** The largest packet that fits a tunnel over an underlay of this MTU. */
@@ -77,6 +79,7 @@ function kernelTunnels({ self, paths, underlay }: TunnelView): TunnelRoutes {
     plan: tunnelPlan('kernel', self, tunnels),
     links,
     ways,
+    sharesDevice: false,
     deviceOf: peerDevice,
     mtuOver: (bytes) => espMtu(bytes, ownFamily(self)),
   };
@@ -121,6 +124,7 @@ function userTunnels({ region, self, snapshot, paths, carries, underlay, nodeIps
     ),
     links: [link],
     ways,
+    sharesDevice: true,
     deviceOf: () => USER_TUNNEL_DEVICE,
     mtuOver: (bytes) => Math.min(USER_TUNNEL_MTU_MAX_BYTES, espMtu(bytes, ownFamily(self))),
   };

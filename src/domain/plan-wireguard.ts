@@ -44,6 +44,7 @@ export function wireguardTunnels({ self, paths, underlay, dataPath, nodeIps }: T
     },
     links: [deviceOf(dataPath, deviceMtuBytes)],
     ways: new Map(ways),
+    sharesDevice: true,
     deviceOf: () => WIREGUARD_DEVICE,
     mtuOver: (bytes) => wireguardMtu(bytes, outer),
   };

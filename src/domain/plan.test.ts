@@ -95,8 +95,7 @@ describe('plan', () => {
       10.244.1.0/24 nhid 1381409762 table 9027 src 10.244.3.1
       10.244.2.0/24 nhid 1381409762 table 9027 src 10.244.3.1
       10.244.5.0/24 nhid 1381409762 table 9027 src 10.244.3.1
-      pref 100 lookup 9027
-      pref 101 fwmark 0x40/0x40 lookup 9028"
+      pref 100 lookup 9027"
     `);
   });
 

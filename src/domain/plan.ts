@@ -23,6 +23,7 @@ import { planPlain } from './plan-plain.ts';
 import { deliveryRoutes, endpointRoutes, type Local, ordinaryRoutes, type RemoteRegion } from './plan-routes.ts';
 import { planTunnels } from './plan-tunnels.ts';
 import { NO_NODE_IPS, type NodeIps, planNodeIps } from './node-ips.ts';
+import { passesOn } from './reach.ts';
 import { type Choices, NO_CHOICES } from './reroute-state.ts';
 import { outerAddresses } from './routable.ts';
 import { regionOfNode, type Snapshot } from './snapshot.ts';
@@ -90,7 +91,7 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     ...regionFindings(local, snapshot, facts, paths),
     ...(matched?.findings ?? []),
   ];
-  const base = { ...overlay, ...planRules(families), findings };
+  const base = { ...overlay, rules: rulesFor(families, { pref: RULE_PREF_TO_REGIONS, table: TABLE_TO_REGIONS }), findings };
   const view = {
     families,
     own: self.subnets,
@@ -139,9 +140,9 @@ function planNode({ node, snapshot, facts, health, pathMtus = new Map(), choices
     neighbours: [...base.neighbours, ...plain.neighbours],
     nexthops: toRegions.nexthops,
     routes: [...toRegions.routes, ...deliveryRoutes(local, { nodeIps, plain: plain.ways }), ...probes.routes],
-    rules: [...probes.rules, ...base.rules],
+    rules: [...probes.rules, ...base.rules, ...rulesFor(families, FROM_REGIONS)],
     findings: [...findings, ...toRegions.findings],
-    nft: planNft({ role: 'gateway', ...view }),
+    nft: planNft({ role: 'gateway', ...view, turnsBack: tunnels.sharesDevice && passesOn(region, snapshot.regions) }),
     tunnels: tunnels.plan,
     paths: paths.paths.map((path) => toPathPlan(path, { node, carriers, limits })),
   });
@@ -151,14 +152,14 @@ function nothing(reason: string, message: string): NodePlan {
   return { ...EMPTY_PLAN, findings: [{ reason, message }] };
 }
 
-function planRules(families: readonly Family[]): { rules: Rule[] } {
-  const mark = { value: FROM_TUNNEL_MARK, mask: FROM_TUNNEL_MARK };
-  return {
-    rules: families.flatMap((family) => [
-      { pref: RULE_PREF_TO_REGIONS, family, table: TABLE_TO_REGIONS },
-      { pref: RULE_PREF_FROM_REGIONS, family, table: TABLE_FROM_REGIONS, mark },
-    ]),
-  };
+const FROM_REGIONS = {
+  pref: RULE_PREF_FROM_REGIONS,
+  table: TABLE_FROM_REGIONS,
+  mark: { value: FROM_TUNNEL_MARK, mask: FROM_TUNNEL_MARK },
+} as const;
+
+function rulesFor(families: readonly Family[], rule: Omit<Rule, 'family'>): Rule[] {
+  return families.map((family) => ({ family, ...rule }));
 }
 
 /** What other regions hold, without what is on-link here: a pod CIDR over the own LAN or over a tunnel's outer address would cut it off. */

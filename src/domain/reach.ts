@@ -21,6 +21,12 @@ export function isRelayOf(relay: Region, region: Region, regions: readonly Regio
   );
 }
 
+/** Whether packets between two other regions may come through `region`: some two cannot call each other, and it can be called. */
+export function passesOn(region: Region, regions: readonly Region[]): boolean {
+  const others = regions.filter(({ name }) => name !== region.name);
+  return isPublic(region) && others.some((a, i) => others.slice(i + 1).some((b) => !meet(a, b)));
+}
+
 /** The oldest public region that both can call: the same one seen from either side, also where they are public and have no family in common. */
 export function relayBetween(a: Region, b: Region, regions: readonly Region[]): Region | undefined {
   return byAge(regions.filter((each) => each.name !== a.name && each.name !== b.name && isPublic(each)))
