@@ -117,6 +117,15 @@ describe('plan', () => {
     `);
   });
 
+  it('drops ICMP redirects only where packets turn back: on a relay whose peers share its device', () => {
+    const drops = (node: string, gateways: readonly Gateway[], dataPath: LocalFacts['dataPath']): boolean =>
+      planOf(node, gateways, { dataPath }).nft?.chains.some(({ rules }) => rules.some((rule) => rule.includes('redirect drop'))) === true;
+    expect(drops('a1', [A, B, C], 'user')).toBe(true);
+    expect(drops('a1', [A, B, C], 'kernel')).toBe(false);
+    expect(drops('a1', [A, B], 'user')).toBe(false);
+    expect(drops('b1', [A, B, C], 'user')).toBe(false);
+  });
+
   it('gives a gateway without kernel ESP narrow selectors to direct peers and wide ones to its relay', () => {
     expect(printed(planOf('b1', [A, B, C], { dataPath: 'user' }))).toMatchInlineSnapshot(`
       "raven0 mtu 1450 address 02:59:d4:19:22:f8 type vxlan id 200 local 192.168.1.10 dev eth0 dstport 4472 nolearning

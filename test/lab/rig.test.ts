@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { foreignFrames } from './capture.ts';
+import { captured, foreignFrames } from './capture.ts';
 import { eventually, Lab, type LabNode, must, raven, run } from './harness.ts';
 import { type Loss, lostDuring } from './loss.ts';
 
@@ -110,6 +110,14 @@ describe('rig', () => {
   it('floods nothing: a third node sees no frame of others on the inner VXLAN (R33)', async () => {
     const b3 = nodes.find(({ name }) => name === 'b3')!;
     expect(await foreignFrames(b3, () => lab.expectMatrix('--from', 'pod-b2', '--to', 'a'))).toEqual([]);
+  });
+
+  it('tells nobody to go another way than by the relay: no ICMP redirect', async () => {
+    const { netns } = await lab.podOn('b2');
+    const target = (await lab.podOn('c2')).ips[0]!;
+    const pings = () => must(['ip', 'netns', 'exec', netns, 'ping', '-n', '-c', '5', '-i', '0.2', target]);
+    const redirects = () => captured({ netns, dev: 'any', filter: ['icmp[icmptype] = icmp-redirect'] }, pings);
+    expect(await redirects()).toEqual([]);
   });
 
   it('writes nothing in 100 resyncs without change, and its VPN neither (R25)', async () => {
