@@ -20,7 +20,7 @@ const QUIET_MIN_MS = 1_150;
 const QUIET_MAX_MS = 10_000;
 /** What dropped packets may be cured, and nobody would know: it is tried again after this. */
 const SECOND_CHANCE_MS = 2_000;
-/** Two endpoints that both drop packets take turns no faster than this. */
+/** Two endpoints that both drop packets take turns no faster than this, and one that is alone takes its word back no faster. */
 const FORGIVE_MS = 10_000;
 /** After it was said not to forward, it is handed no lane for so long. */
 const DOUBT_MS = 600_000;
@@ -67,9 +67,11 @@ export function forgive(state: RerouteState, { node, own }: RerouteView, nowMs: 
   if (nowMs >= state.distrustedUntilMs) return state;
   const others = own.live.filter((name) => name !== node).map((name) => trackOf(state, 'lan', name));
   const { forgivenMs = -Infinity } = state;
-  const patienceMs = nowMs - forgivenMs < DISTRUST_MS ? FORGIVE_MS : SECOND_CHANCE_MS;
-  const isOld = nowMs - (state.distrustedUntilMs - DISTRUST_MS) >= patienceMs;
-  const isNeeded = others.every((track) => track.misses >= MISSES || (isOld && isWell(track) && !track.forwards));
+  const wasForgiven = nowMs - forgivenMs < DISTRUST_MS;
+  const isOlderThan = (ms: number): boolean => nowMs - (state.distrustedUntilMs - DISTRUST_MS) >= (wasForgiven ? FORGIVE_MS : ms);
+  const isNeeded = others.every(
+    (track) => (isOlderThan(0) && track.misses >= MISSES) || (isOlderThan(SECOND_CHANCE_MS) && isWell(track) && !track.forwards),
+  );
   return isNeeded && others.length > 0 ? { ...state, distrustedUntilMs: 0, forgivenMs: nowMs } : state;
 }
 

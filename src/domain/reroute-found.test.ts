@@ -44,6 +44,18 @@ describe('what the simulation found', () => {
     expect([node.exit, forwards(node.state, node.view, node.nowMs)]).toEqual(['b1', true]);
   });
 
+  it('one that drops packets while the other is gone takes its word back once, and then when it is cured: each time moves all far entries', () => {
+    const node = copyOf(b1);
+    const says = (): boolean => forwards(node.state, node.view, node.nowMs);
+    const step = (report: string): Node => node.step('lan b3 missed', 'tunnel a1 carries', 'tunnel a3', `report b2 uses ${report}`);
+    while (node.nowMs < b1.nowMs + 4_000) step('distrusts');
+    expect(says()).toBe(false);
+    const said = Array.from({ length: 60 }, () => step('distrusts') && says());
+    expect(said).not.toContain(true);
+    step('works');
+    expect(says()).toBe(true);
+  });
+
   it('a gap of two probes may be why others say that nothing gets across', () => {
     const node = copyOf(b1).repeat(2, 'lan b3', 'tunnel a1 missed', 'tunnel a3 missed', 'report b2 uses distrusts');
     node.repeat(4, 'lan b3', 'tunnel a1', 'tunnel a3', 'report b2 uses distrusts');

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { DRAIN_ANNOTATION } from '../../src/api/names.ts';
 import { eventually, type Lab } from '../lab/harness.ts';
-import { exitOfB2, FAULTS, flowing, type Pings, startPings } from '../lab/reroute-faults.ts';
+import { flowing, type Pings, startPings } from '../lab/pings.ts';
+import { exitOfB2, FAULTS } from '../lab/reroute-faults.ts';
 import { createTap } from './tap.ts';
 import { assertKernelDataPath, withLab } from './vm-lab.ts';
 
@@ -80,7 +81,7 @@ async function losePower(lab: Lab): Promise<void> {
 }
 
 async function pingBothWays(lab: Lab): Promise<readonly Pings[]> {
-  return [await startPings(lab, 'b2', 'a2'), await startPings(lab, 'a2', 'b2')];
+  return [await startPings(lab, ['b2', 'a2']), await startPings(lab, ['a2', 'b2'])];
 }
 
 /** Ends pings and prints what they saw. @returns how many were lost, of both */

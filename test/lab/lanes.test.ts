@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, Lab, raven } from './harness.ts';
-import { flowing, startPings } from './reroute-faults.ts';
+import { flowing, startPings } from './pings.ts';
 import { LANES } from './topologies.ts';
 
 /** Two active endpoints share their region's packets (R44), and when one dies only what it carried moves. */
@@ -37,7 +37,7 @@ describe.each(['wireguard', 'ipsec'])('two active endpoints, with %s', (driver) 
   }
 
   const status = async (): Promise<string> => (await raven('status', '--store', `dir:${(await lab.list()).store}`)).stdout;
-  const ends = ([from, to]: readonly [string, string]) => Promise.all([startPings(lab, from, to), startPings(lab, to, from)]);
+  const ends = ([from, to]: readonly [string, string]) => Promise.all([startPings(lab, [from, to]), startPings(lab, [to, from])]);
 
   it.each([
     { dies: 'b3', moves: ['b2', 'c2'], stays: ['b2', 'a2'], way: { 'b2 a2': 'b1 a1', 'b2 c2': 'b1 c1' } },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, Lab } from './harness.ts';
-import { exitOfB2, FAULTS, flowing, startPings } from './reroute-faults.ts';
+import { flowing, startPings } from './pings.ts';
+import { exitOfB2, FAULTS } from './reroute-faults.ts';
 
 /** Nobody but the nodes themselves: the controller is dead when things happen to the endpoint that carries for b, b1 or b3 (R20, R22). */
 
@@ -21,7 +22,7 @@ describe.each(['wireguard', 'ipsec'])('without a controller, with %s', (driver) 
 
   it.each(FAULTS.filter(({ moves }) => !moves))('keeps the endpoint and loses nothing: $name', async ({ cause, cure }) => {
     const node = await carrier();
-    const pings = [await startPings(lab, 'b2', 'a2'), await startPings(lab, 'a2', 'b2')];
+    const pings = [await startPings(lab, ['b2', 'a2']), await startPings(lab, ['a2', 'b2'])];
     try {
       await cause(lab, node);
       // Three times as long as any verdict takes.
@@ -38,7 +39,7 @@ describe.each(['wireguard', 'ipsec'])('without a controller, with %s', (driver) 
   it.each(FAULTS.filter(({ moves }) => moves))('moves to the other endpoint, and stays there: $name', async ({ name, cause, cure }) => {
     const node = await carrier();
     const other = node === 'b1' ? 'b3' : 'b1';
-    const pings = [await startPings(lab, 'b2', 'a2'), await startPings(lab, 'a2', 'b2')];
+    const pings = [await startPings(lab, ['b2', 'a2']), await startPings(lab, ['a2', 'b2'])];
     const figures: string[] = [];
     try {
       await cause(lab, node);
@@ -49,7 +50,7 @@ describe.each(['wireguard', 'ipsec'])('without a controller, with %s', (driver) 
       for (const each of pings) figures.push(await each.end().then(({ outageMs, lost }) => `${outageMs.toFixed(0)} ms, ${lost} lost`));
     }
     process.stdout.write(`${driver}, ${name}: b2 → a2 ${figures.join('; a2 → b2 ')}\n`);
-    const after = [await startPings(lab, 'b2', 'a2'), await startPings(lab, 'a2', 'b2')];
+    const after = [await startPings(lab, ['b2', 'a2']), await startPings(lab, ['a2', 'b2'])];
     try {
       await cure(lab, node);
       for (let i = 0; i < 3; i++) await flowing(after, PATIENCE_MS);

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { captured, foreignFrames } from './capture.ts';
 import { eventually, Lab, type LabNode, must, raven, run } from './harness.ts';
-import { type Loss, lostDuring } from './loss.ts';
+import { type Loss, lostDuring } from './pings.ts';
 
 /** The rig of the requirements: A in a cloud, B and C behind NATs, masquerade by both iptables, rp_filter strict, b1 and c1 with one address. */
 

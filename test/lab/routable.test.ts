@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captured } from './capture.ts';
 import { eventually, Lab, type LabList, raven } from './harness.ts';
-import { lostDuring } from './loss.ts';
+import { lostDuring } from './pings.ts';
 import { ROUTABLE } from './topologies.ts';
 
 /** Regions that need no tunnel between them (R14). */

@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, Lab, type LabNode, must, raven } from './harness.ts';
+import { lostDuring } from './pings.ts';
 import { wgOf } from './wg.ts';
 
 /** The WireGuard driver on networks of namespaces; where the kernel has no WireGuard it is wireguard-go that runs. */
@@ -21,29 +21,6 @@ const agentPid = async (name: string): Promise<number> => (await lab.node(name))
 const settled = (name: string): Promise<true> => lab.settled(nodeOf(name));
 const wg = (name: string, ...args: string[]): Promise<string> => wgOf(nodeOf(name), ...args);
 const flows = async (from: string, to: string): Promise<boolean> => (await lab.matrix('--from', from, '--to', to)).ok;
-
-/** Pings from one pod to another until `work` is done. @returns how many got no answer */
-async function lostDuring(from: string, to: string, work: () => Promise<unknown>): Promise<number> {
-  const target = (await lab.podOn(to)).ips[0]!.split('/')[0]!;
-  const child = spawn('ip', ['netns', 'exec', (await lab.podOn(from)).netns, 'ping', '-n', '-i', '0.02', '-W', '2', target], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const ended = new Promise((resolve) => child.once('close', resolve));
-  try {
-    await eventually('the first answer', async () => output.includes('time='), undefined, 20);
-    await work();
-    const seen = output.split('time=').length;
-    await eventually('answers after it', async () => output.split('time=').length > seen + 10, undefined, 20);
-  } finally {
-    child.kill('SIGINT');
-    await ended;
-  }
-  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(output) ?? [];
-  // The last one may still be on its way when ping is told to end.
-  return Math.max(0, Number(sent) - Number(received) - 1);
-}
 
 describe('the rig with WireGuard', () => {
   beforeAll(async () => {
@@ -143,7 +120,7 @@ describe('the rig with WireGuard', () => {
 
   it('loses no packet and keeps its key while agents stop, are killed, and start again (R21)', async () => {
     const keys = await Promise.all(['a1', 'b1'].map((name) => wg(name, 'show', 'raven-wg0', 'public-key')));
-    const lost = await lostDuring('b2', 'c2', async () => {
+    const { lost } = await lostDuring(lab, ['b2', 'c2'], async () => {
       for (const name of ['b1', 'a1']) {
         process.kill(await agentPid(name), 'SIGTERM');
         await eventually('it ends', async () => (await lab.raven('lab', 'start', `${name}/agent`)).code === 0);
