@@ -79,23 +79,16 @@ async function worsen(lab: Lab): Promise<void> {
     await must(['ip', 'netns', 'exec', netns, 'tc', 'qdisc', 'add', 'dev', 'wan', 'root', 'netem', ...DELAY_AND_LOSS]);
 }
 
+/** Both at a time: over such links it is mostly waiting. */
 async function expectBothWays(lab: Lab, [a, b]: readonly [string, string], gateways: readonly string[], families: number): Promise<void> {
-  for (const [from, to, between] of [
-    [a, b, gateways],
-    [b, a, gateways.toReversed()],
-  ] as const) {
-    const { pairs } = await lab.expectMatrix(
-      '--from',
-      `pod-${from}`,
-      '--to',
-      `pod-${to}`,
-      '--concurrency',
-      '1',
-      '--bytes',
-      String(TCP_BYTES),
-    );
-    if (pairs.length !== families) throw new Error(`${from} → ${to}: ${pairs.length} families measured instead of ${families}`);
-    const way = pairs[0]?.path.join() ?? '';
-    if (way !== [from, ...between, to].join()) throw new Error(`${from} → ${to} went by ${way}`);
-  }
+  await Promise.all([expectWay(lab, [a, ...gateways, b], families), expectWay(lab, [b, ...gateways.toReversed(), a], families)]);
+}
+
+async function expectWay(lab: Lab, nodes: readonly string[], families: number): Promise<void> {
+  const [from = '', to = ''] = [nodes[0], nodes.at(-1)];
+  const ends = ['--from', `pod-${from}`, '--to', `pod-${to}`];
+  const { pairs } = await lab.expectMatrix(...ends, '--concurrency', '1', '--bytes', String(TCP_BYTES));
+  if (pairs.length !== families) throw new Error(`${from} → ${to}: ${pairs.length} families measured instead of ${families}`);
+  const way = pairs[0]?.path.join() ?? '';
+  if (way !== nodes.join()) throw new Error(`${from} → ${to} went by ${way}`);
 }
