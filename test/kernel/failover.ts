@@ -22,7 +22,7 @@ for (const driver of ['ipsec', 'wireguard']) {
   await withLab(
     'rig',
     async (lab) => {
-      await tap.test(`${driver}: tunnels in the kernel`, () => assertKernelDataPath(lab));
+      await tap.test(`${driver}: tunnels in the kernel`, async () => assertKernelDataPath(await lab.list()));
       // With WireGuard each prefix has one peer, so the two ends cannot move at once: what that costs is printed.
       const mayLose = driver === 'wireguard';
       await tap.test(`${driver}: a drained gateway hands over${mayLose ? '' : ', and no packet is lost'}`, () => drain(lab, mayLose));

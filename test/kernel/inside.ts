@@ -18,13 +18,14 @@ const PAIRS = [
 ] as const;
 
 await withLab('rig', async (lab) => {
-  const { nodes } = await lab.list();
+  const list = await lab.list();
+  const { nodes } = list;
   const node = (name: string) => {
     const found = nodes.find((each) => each.name === name);
     if (found === undefined) throw new Error(`no node ${name}`);
     return found;
   };
-  await tap.test('uses kernel ESP and XFRM interfaces on every gateway', () => assertKernelDataPath(lab));
+  await tap.test('uses kernel ESP and XFRM interfaces on every gateway', () => assertKernelDataPath(list));
   await tap.test(
     "carries ICMP, TCP and UDP with the pods' own source: ordinary node and gateway, direct and relayed (R1, R6)",
     async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Lab, must } from '../lab/harness.ts';
+import { type Lab, type LabList, must } from '../lab/harness.ts';
 import { createTap } from './tap.ts';
 import { assertKernelDataPath, withLab } from './vm-lab.ts';
 
@@ -13,7 +13,7 @@ import { assertKernelDataPath, withLab } from './vm-lab.ts';
 const DELAY_AND_LOSS = ['delay', '30ms', 'loss', '1%'];
 /** A relayed stream meets the loss twice each way and moves a megabyte in half a minute; this much meets as many kinds of packets. */
 const TCP_BYTES = 256 << 10;
-/** Two regions that have to be relayed to each other by a third. */
+/** Two regions that have to be relayed to each other by a third. Each node is some ten seconds of a lab's start here. */
 const TOPOLOGY = (pods: Pods): string => `
 name: matrix
 clusterCidr: ${JSON.stringify(pods.cluster)}
@@ -30,7 +30,7 @@ regions:
   - name: c
     lan: 192.168.1.0/24
     router: {nat: symmetric, publicIp: 198.51.100.3}
-    nodes: [{name: c1, ip: 192.168.1.10, gateway: true}, {name: c2, ip: 192.168.1.11}]
+    nodes: [{name: c1, ip: 192.168.1.10, gateway: true}]
 `;
 
 interface Pods {
@@ -44,7 +44,7 @@ const PODS: readonly Pods[] = [
 const DRIVERS = ['ipsec', 'wireguard'] as const;
 const WAYS = [
   { name: 'direct', ends: ['a2', 'b2'], path: ['a1', 'b1'] },
-  { name: 'relayed', ends: ['b2', 'c2'], path: ['b1', 'a1', 'c1'] },
+  { name: 'relayed', ends: ['b2', 'c1'], path: ['b1', 'a1'] },
 ] as const;
 
 const tap = createTap((line) => process.stdout.write(line));
@@ -57,8 +57,9 @@ for (const driver of DRIVERS) {
     await withLab(
       file,
       async (lab) => {
-        await tap.test(`${title}: tunnels in the kernel`, () => assertKernelDataPath(lab));
-        await worsen(lab);
+        const list = await lab.list();
+        await tap.test(`${title}: tunnels in the kernel`, () => assertKernelDataPath(list));
+        await worsen(list);
         for (const { name, ends, path } of WAYS) {
           await tap.test(`${title}, ${name}: ICMP, TCP and UDP both ways, own source, ${DELAY_AND_LOSS.join(' ')}`, () =>
             expectBothWays(lab, ends, path, pods.cluster.length),
@@ -74,8 +75,8 @@ await rm(folder, { recursive: true, force: true });
 process.exitCode = tap.end();
 
 /** Every packet between two regions leaves one router, so it meets this once; a relayed one twice. */
-async function worsen(lab: Lab): Promise<void> {
-  for (const { netns } of (await lab.list()).routers)
+async function worsen({ routers }: LabList): Promise<void> {
+  for (const { netns } of routers)
     await must(['ip', 'netns', 'exec', netns, 'tc', 'qdisc', 'add', 'dev', 'wan', 'root', 'netem', ...DELAY_AND_LOSS]);
 }
 
