@@ -61,7 +61,7 @@ function isAlone(state: RerouteState, { node, own, hasOrdinary }: RerouteView, n
 
 /**
  * Of an endpoint that was said not to forward while all that could take its place are worse off by now: gone, or, a while later, as bad. Then it is worth
- * another try.
+ * another try, and the next one only after `FORGIVE_MS`.
  */
 export function forgive(state: RerouteState, { node, own }: RerouteView, nowMs: number): RerouteState {
   if (nowMs >= state.distrustedUntilMs) return state;
