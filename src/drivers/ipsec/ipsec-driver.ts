@@ -19,7 +19,7 @@ import { type Action, commandOf, decide, type Observed } from './reconcile.ts';
 import { restartDelayMs } from '../tunnel/restart-delay.ts';
 import { secretActions } from './secret.ts';
 import type { TunnelDriver, TunnelState } from '../tunnel/tunnel-driver.ts';
-import { createTunnelBook } from './tunnel-book.ts';
+import { createTunnelBook, QUIET_MS } from './tunnel-book.ts';
 import { createUserDevice } from './user-device.ts';
 import type { ViciClient } from './vici-client.ts';
 import { deleteStates, observeXfrm, removeOurs, type XfrmState } from './xfrm.ts';
@@ -39,8 +39,6 @@ interface Desired {
 const HEARD_FILE = 'ipsec-heard.json';
 /** Commands that only ask. */
 const QUESTION = /^(version|stats|list-|get-)/;
-/** After an event: others of the same moment are still to come. */
-const QUIET_MS = 100;
 /** A charon that lives so long counts as healthy again. */
 const STABLE_MS = 30_000;
 const EVENTS = ['ike-updown', 'child-updown', 'ike-rekey', 'child-rekey'] as const;

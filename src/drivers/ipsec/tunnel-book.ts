@@ -27,8 +27,8 @@ export interface TunnelBookParts {
   readonly onChange: () => void;
 }
 
-/** Others of the same moment are still to come. */
-const QUIET_MS = 100;
+/** After an event: others of the same moment are still to come. */
+export const QUIET_MS = 100;
 
 export function createTunnelBook({ clock, lookAgain, onChange }: TunnelBookParts): TunnelBook {
   const noticeChange = createChangeNotice(onChange);
